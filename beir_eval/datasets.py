@@ -1,0 +1,180 @@
+"""Test collections in BEIR's layout: queries and judgements, checked before anything is run on them."""
+
+import csv
+from collections.abc import Collection as Container
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrieval.corpus import read_queries
+from retrieval.errors import CollectionError
+from retrieval.types import Query
+
+__all__ = ["Collection", "Fit", "Judgement", "check_fit", "load_collection"]
+
+_HEADERS = ("query-id", "query_id", "qid")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One line of a qrels file: a grade of 0 means judged and not relevant."""
+
+    query: str
+    document: str
+    grade: int
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The judged queries of one split, and what was found wrong with them.
+
+    Attributes:
+        name: the folder's name.
+        split: the qrels file's name.
+        queries: in the order of the queries file, those with judgements only.
+        qrels: query id → document id → grade.
+        problems: what a reader of the figures should know, a sentence each.
+
+    """
+
+    name: str
+    split: str
+    queries: list[Query]
+    qrels: Mapping[str, Mapping[str, int]]
+    problems: list[str]
+
+
+def load_collection(folder: str | Path, split: str = "test", *, on_error: str = "stop") -> Collection:
+    """Queries and judgements of a folder in BEIR's layout: `queries.jsonl` and `qrels/<split>.tsv`.
+
+    Raises:
+        CollectionError: a file is not there; or, unless `on_error` is "skip", a judged query is missing, a judgement
+            has no whole number for a grade, or a pair is judged twice with different grades. All of them are named.
+
+    """
+    folder = Path(folder)
+    path = _qrels_file(folder, split)
+    problems: list[str] = []
+    qrels = _collect(_judgements(path, problems), problems)
+    queries = read_queries(_queries_file(folder))
+    known = {query.id for query in queries}
+    if missing := [query for query in qrels if query not in known]:
+        problems.append(f"{_count(missing, 'judged query')} not in the queries file: {_few(missing)}")
+    if problems and on_error == "stop":
+        raise CollectionError(
+            f"{path}: " + "; ".join(problems), hint="mend the files, or leave these out with --on-error skip"
+        )
+    judged = [query for query in queries if query.id in qrels]
+    if not judged:
+        raise CollectionError(f"{path}: none of its queries is in {folder / 'queries.jsonl'}")
+    return Collection(
+        name=folder.resolve().name,
+        split=split,
+        queries=judged,
+        qrels={query.id: qrels[query.id] for query in judged},
+        problems=problems,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How a collection and an index fit together.
+
+    Attributes:
+        unknown: judged documents that the index does not hold; nobody can find them, and they count all the same.
+        own: queries that share their id with a document.
+
+    """
+
+    unknown: list[str]
+    own: list[str]
+
+    def notes(self, *, keep_self: bool) -> list[str]:
+        """What a reader of the figures should know, a sentence each."""
+        notes = []
+        if self.unknown:
+            notes.append(f"{_count(self.unknown, 'judged document')} not in the index: {_few(self.unknown)}")
+        if self.own:
+            done = "may be found" if keep_self else "is left out of its hits"
+            notes.append(f"{_count(self.own, 'query')} with the id of a document, which {done}: {_few(self.own)}")
+        return notes
+
+
+def check_fit(collection: Collection, ids: Iterable[str]) -> Fit:
+    """Compare a collection with the external ids of an index."""
+    unknown = {document for grades in collection.qrels.values() for document in grades}
+    queries = {query.id for query in collection.queries}
+    own = []
+    for id_ in ids:
+        unknown.discard(id_)
+        if id_ in queries:
+            own.append(id_)
+    return Fit(sorted(unknown), sorted(own))
+
+
+def _qrels_file(folder: Path, split: str) -> Path:
+    path = folder / "qrels" / f"{split}.tsv"
+    if not path.is_file():
+        there = sorted(file.stem for file in (folder / "qrels").glob("*.tsv"))
+        hint = f"splits here: {', '.join(there)}" if there else "expected BEIR's layout: queries.jsonl, qrels/test.tsv"
+        raise CollectionError(f"{path}: no such file", hint=hint)
+    return path
+
+
+def _queries_file(folder: Path) -> Path:
+    for name in ("queries.jsonl", "queries.jsonl.gz", "queries.jsonl.zst", "queries.tsv"):
+        if (folder / name).is_file():
+            return folder / name
+    raise CollectionError(f"{folder}: no queries.jsonl here")
+
+
+def _judgements(path: Path, problems: list[str]) -> Iterator[Judgement]:
+    """Lines of query, document and grade, with or without a header; TREC's four columns as well."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for position, row in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
+            if not row or (position == 1 and row[0] in _HEADERS):
+                continue
+            if len(row) == 1:
+                row = row[0].split()
+            if len(row) == 4:
+                row = [row[0], *row[2:]]
+            if len(row) != 3:
+                raise CollectionError(f"{path}:{position}: expected query, document and grade; got {row}")
+            try:
+                yield Judgement(row[0], row[1], _grade(row[2]))
+            except ValueError:
+                problems.append(f"line {position}: the grade {row[2]!r} is not a whole number")
+
+
+def _grade(text: str) -> int:
+    number = float(text)
+    if not number.is_integer():
+        raise ValueError(text)
+    return int(number)
+
+
+def _collect(judgements: Iterable[Judgement], problems: list[str]) -> dict[str, dict[str, int]]:
+    qrels: dict[str, dict[str, int]] = {}
+    repeated: list[str] = []
+    contradicted: list[str] = []
+    for judgement in judgements:
+        grades = qrels.setdefault(judgement.query, {})
+        if judgement.document in grades:
+            same = grades[judgement.document] == judgement.grade
+            (repeated if same else contradicted).append(f"{judgement.query} {judgement.document}")
+        else:
+            grades[judgement.document] = judgement.grade
+    if repeated:
+        problems.append(f"{_count(repeated, 'pair')} judged more than once: {_few(repeated)}")
+    if contradicted:
+        problems.append(f"{_count(contradicted, 'pair')} judged with different grades: {_few(contradicted)}")
+    return qrels
+
+
+def _count(items: Container[str], noun: str) -> str:
+    plural = noun if len(items) == 1 else noun.removesuffix("y") + "ies" if noun.endswith("y") else noun + "s"
+    return f"{len(items)} {plural}"
+
+
+def _few(items: list[str]) -> str:
+    return ", ".join(items[:5]) + (", …" if len(items) > 5 else "")

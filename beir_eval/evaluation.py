@@ -1,0 +1,92 @@
+"""Evaluation of one system: search, make a run, measure it."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from retrieval.beir_eval.datasets import Collection
+from retrieval.beir_eval.measures import measure
+from retrieval.beir_eval.runs import Run, format_run, make_run
+from retrieval.index.files import write_whole
+from retrieval.types import Hits
+
+__all__ = ["SystemResult", "evaluate_system", "write_results"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemResult:
+    """What one system scored, and what that took."""
+
+    name: str
+    measures: Mapping[str, float]
+    per_query: Mapping[str, Mapping[str, float]]
+    cost: Mapping[str, float]
+    settings: Mapping[str, Any]
+    run: Run
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of `results.json`; the run stands in a file of its own."""
+        return {name: value for name, value in vars(self).items() if name != "run"}
+
+
+def evaluate_system(
+    name: str,
+    collection: Collection,
+    search: Callable[[Sequence[str], int], Hits],
+    ids: Callable[[NDArray[np.int64]], list[str]],
+    measures: Iterable[Any],
+    *,
+    k: int,
+    without_own: bool,
+    settings: Mapping[str, Any],
+) -> SystemResult:
+    """Run every judged query and measure the first k hits of each.
+
+    Args:
+        name: the system's name, in results and as the run's tag.
+        collection: queries and judgements.
+        search: query texts and k in, hits out.
+        ids: external ids of ordinals.
+        measures: of ir-measures.
+        k: depth of the run.
+        without_own: leave out a document whose id is the query's own.
+        settings: what a reader needs to repeat the run.
+
+    """
+    began = time.perf_counter()
+    hits = search([query.text for query in collection.queries], k + without_own)
+    seconds = time.perf_counter() - began
+    run = make_run(collection.queries, hits, ids, k=k, without_own=without_own)
+    means, per_query = measure(collection.qrels, run, measures)
+    return SystemResult(
+        name=name,
+        measures=means,
+        per_query=per_query,
+        cost={"search_seconds": seconds, "queries_per_second": len(collection.queries) / seconds},
+        settings={**settings, "k": k, "without_own": without_own},
+        run=run,
+    )
+
+
+def write_results(
+    folder: Path, collection: Collection, results: Sequence[SystemResult], environment: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write one TREC run per system and, last, `results.json`; its content."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for result in results:
+        write_whole(folder / f"{result.name}.trec", format_run(result.run, result.name).encode())
+    content = {
+        "dataset": collection.name,
+        "split": collection.split,
+        "problems": collection.problems,
+        "systems": [result.as_json() for result in results],
+        "environment": dict(environment),
+    }
+    write_whole(folder / "results.json", orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+    return content

@@ -1,0 +1,1 @@
+"""Compiled kernels: pure functions on contiguous arrays, each beside its plain NumPy reference."""

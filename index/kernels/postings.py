@@ -1,0 +1,131 @@
+"""Exact top-k over eager postings: each query's impacts are added up, the best k are kept.
+
+A document matches a query if its sum is above zero; `shifts[q]` is added to the score of every match. Order: score
+descending, then ordinal ascending. Sums are taken in float32, in the order of the query's terms, so kernel and
+reference agree to the bit.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["search_postings", "search_postings_reference"]
+
+
+@njit(cache=True, nogil=True)
+def _sift_down(scores: NDArray[np.float32], ordinals: NDArray[np.int64], parent: int, size: int) -> None:
+    """Restore the heap whose root is the worst hit, after the entry at `parent` has changed."""
+    score, ordinal = scores[parent], ordinals[parent]
+    child = 2 * parent + 1
+    while child < size:
+        right = child + 1
+        if right < size and (
+            scores[right] < scores[child] or (scores[right] == scores[child] and ordinals[right] > ordinals[child])
+        ):
+            child = right
+        if scores[child] > score or (scores[child] == score and ordinals[child] < ordinal):
+            break
+        scores[parent], ordinals[parent] = scores[child], ordinals[child]
+        parent, child = child, 2 * child + 1
+    scores[parent], ordinals[parent] = score, ordinal
+
+
+@njit(cache=True, nogil=True)
+def _offer(scores: NDArray[np.float32], ordinals: NDArray[np.int64], size: int, score: np.float32, ordinal: int) -> int:
+    """Keep a hit if it is among the best so far; the heap's new size."""
+    k = len(scores)
+    if size < k:
+        scores[size], ordinals[size] = score, ordinal
+        size += 1
+        if size == k:
+            for parent in range(k // 2 - 1, -1, -1):
+                _sift_down(scores, ordinals, parent, k)
+    elif score > scores[0] or (score == scores[0] and ordinal < ordinals[0]):
+        scores[0], ordinals[0] = score, ordinal
+        _sift_down(scores, ordinals, 0, k)
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _sort_best_first(scores: NDArray[np.float32], ordinals: NDArray[np.int64], size: int) -> None:
+    """Heapsort in place: the worst goes last."""
+    for parent in range(size // 2 - 1, -1, -1):
+        _sift_down(scores, ordinals, parent, size)
+    for last in range(size - 1, 0, -1):
+        scores[0], scores[last] = scores[last], scores[0]
+        ordinals[0], ordinals[last] = ordinals[last], ordinals[0]
+        _sift_down(scores, ordinals, 0, last)
+
+
+@njit(cache=True, nogil=True)
+def search_postings(
+    starts: NDArray[np.int64],
+    ordinals: NDArray[np.int32],
+    impacts: NDArray[np.float32],
+    terms: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    shifts: NDArray[np.float32],
+    n_documents: int,
+    out_ordinals: NDArray[np.int64],
+    out_scores: NDArray[np.float32],
+    out_counts: NDArray[np.int64],
+) -> None:
+    """Write the best k documents of each query into the out arrays, where k is their width, at least 1.
+
+    Args:
+        starts: (terms + 1,) where each term's postings begin.
+        ordinals: (postings,) documents, ascending within a term.
+        impacts: (postings,) what a term adds to a document's score, above zero.
+        terms: the queries' terms, one query after the other; a repeated term counts as often as it stands there.
+        offsets: (n + 1,) where each query's terms begin.
+        shifts: (n,) what is added to the score of every match.
+        n_documents: ordinals are below it.
+        out_ordinals: (n, k).
+        out_scores: (n, k).
+        out_counts: (n,) hits found.
+
+    """
+    sums = np.zeros(n_documents, dtype=np.float32)
+    for query in range(len(offsets) - 1):
+        query_terms = terms[offsets[query] : offsets[query + 1]]
+        for term in query_terms:
+            for posting in range(starts[term], starts[term + 1]):
+                sums[ordinals[posting]] += impacts[posting]
+        size = 0
+        # The second walk visits just the documents touched, and leaves the sums clean for the next query.
+        for term in query_terms:
+            for posting in range(starts[term], starts[term + 1]):
+                ordinal = ordinals[posting]
+                if sums[ordinal] > 0:
+                    score = sums[ordinal] + shifts[query]
+                    size = _offer(out_scores[query], out_ordinals[query], size, score, ordinal)
+                    sums[ordinal] = 0
+        _sort_best_first(out_scores[query], out_ordinals[query], size)
+        out_counts[query] = size
+
+
+def search_postings_reference(
+    starts: NDArray[np.int64],
+    ordinals: NDArray[np.int32],
+    impacts: NDArray[np.float32],
+    terms: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    shifts: NDArray[np.float32],
+    n_documents: int,
+    out_ordinals: NDArray[np.int64],
+    out_scores: NDArray[np.float32],
+    out_counts: NDArray[np.int64],
+) -> None:
+    """The same as `search_postings`, in plain NumPy."""
+    k = out_scores.shape[1]
+    for query in range(len(offsets) - 1):
+        sums = np.zeros(n_documents, dtype=np.float32)
+        for term in terms[offsets[query] : offsets[query + 1]]:
+            column = slice(starts[term], starts[term + 1])
+            sums[ordinals[column]] += impacts[column]
+        matches = np.flatnonzero(sums > 0)
+        scores = sums[matches] + shifts[query]
+        best = np.lexsort((matches, -scores))[:k]
+        out_counts[query] = len(best)
+        out_ordinals[query, : len(best)] = matches[best]
+        out_scores[query, : len(best)] = scores[best]

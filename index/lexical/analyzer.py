@@ -1,0 +1,159 @@
+"""From a text to the terms that are indexed: split, lower case, stop words, stems."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Self
+
+from retrieval.errors import InputError
+
+__all__ = ["LANGUAGES", "TOKENIZER_GROUP", "Analyzer", "AnalyzerSettings", "Tokenizer"]
+
+Tokenizer = Callable[[str], list[str]]
+
+TOKENIZER_GROUP = "retrieval.tokenizers"
+"""The entry-point group under which packages offer tokenizers of their own; an index can name no other code."""
+
+_WORD = re.compile(r"(?u)\b\w\w+\b")
+
+# Scripts written without spaces: Thai, Lao, Myanmar, Khmer, kana, Hangul and the Han blocks.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
+)
+_RUN_OR_WORD = re.compile(rf"([{_UNSPACED}]+)|[^\W{_UNSPACED}][^\W{_UNSPACED}]+")
+
+_WITHOUT_SPACES = ("chinese", "japanese", "korean", "thai", "lao", "khmer", "burmese")
+
+# bm25s' constants for the languages it has stop words for.
+_STOP_WORDS = {
+    "danish": "STOPWORDS_DANISH",
+    "dutch": "STOPWORDS_DUTCH",
+    "english": "STOPWORDS_EN",
+    "french": "STOPWORDS_FRENCH",
+    "german": "STOPWORDS_GERMAN",
+    "italian": "STOPWORDS_ITALIAN",
+    "norwegian": "STOPWORDS_NORWEGIAN",
+    "portuguese": "STOPWORDS_PORTUGUESE",
+    "russian": "STOPWORDS_RUSSIAN",
+    "spanish": "STOPWORDS_SPANISH",
+    "swedish": "STOPWORDS_SWEDISH",
+    "turkish": "STOPWORDS_TURKISH",
+}
+
+_STEMMERS = (
+    *("arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german", "greek"),
+    *("hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "portuguese"),
+    *("romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish"),
+)
+
+LANGUAGES = (*_STEMMERS, *_WITHOUT_SPACES, "none")
+"""What `AnalyzerSettings.for_language` knows; `none` splits into words and does nothing else."""
+
+
+def split_words(text: str) -> list[str]:
+    r"""Runs of two or more word characters, scikit-learn's and bm25s' pattern `(?u)\b\w\w+\b`."""
+    return _WORD.findall(text)
+
+
+def split_bigrams(text: str) -> list[str]:
+    """Overlapping character pairs in scripts written without spaces, as Lucene's CJK analyzer; words elsewhere."""
+    tokens: list[str] = []
+    for match in _RUN_OR_WORD.finditer(text):
+        run = match[1]
+        if run is None:
+            tokens.append(match[0])
+        else:
+            tokens.extend(run[i : i + 2] for i in range(max(len(run) - 1, 1)))
+    return tokens
+
+
+_TOKENIZERS: dict[str, Tokenizer] = {"words": split_words, "bigrams": split_bigrams}
+
+
+def _find_tokenizer(name: str) -> Tokenizer:
+    if name in _TOKENIZERS:
+        return _TOKENIZERS[name]
+    installed = {point.name: point for point in entry_points(group=TOKENIZER_GROUP)}
+    if name not in installed:
+        known = ", ".join(sorted({*_TOKENIZERS, *installed}))
+        raise InputError(
+            f"tokenizer {name!r} is not installed; known here: {known}",
+            hint=f"install the package that offers it under the entry-point group {TOKENIZER_GROUP!r}",
+        )
+    tokenizer: Tokenizer = installed[name].load()
+    return tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalyzerSettings:
+    """All that decides which terms a text has; stands in the manifest, so that queries are analysed as documents were.
+
+    Attributes:
+        tokenizer: `words`, `bigrams`, or a name that an installed package offers.
+        stopwords: words that are left out, compared before stemming.
+        stemmer: a Snowball language, or None.
+
+    """
+
+    tokenizer: str = "words"
+    stopwords: tuple[str, ...] = ()
+    stemmer: str | None = None
+
+    @classmethod
+    def for_language(
+        cls, language: str, *, tokenizer: str | None = None, stopwords: bool = True, stem: bool = True
+    ) -> Self:
+        """The usual analysis of a language, one of LANGUAGES; stop words and stemming can be turned off."""
+        if language not in LANGUAGES:
+            raise InputError(f"language must be one of {', '.join(LANGUAGES)}; got {language!r}")
+        return cls(
+            tokenizer=tokenizer or ("bigrams" if language in _WITHOUT_SPACES else "words"),
+            stopwords=_stop_words(language) if stopwords else (),
+            stemmer=language if stem and language in _STEMMERS else None,
+        )
+
+
+@cache
+def _stop_words(language: str) -> tuple[str, ...]:
+    if language not in _STOP_WORDS:
+        return ()
+    import bm25s.stopwords  # a third of a second, so only where an index is built
+
+    return tuple(getattr(bm25s.stopwords, _STOP_WORDS[language]))
+
+
+class Analyzer:
+    """Splits texts into words, and words into terms; may be shared by threads, as PyStemmer holds the GIL."""
+
+    def __init__(self, settings: AnalyzerSettings) -> None:
+        self.settings = settings
+        self._split = _find_tokenizer(settings.tokenizer)
+        self._stem = _stem_function(settings.stemmer)
+        self._stopwords = frozenset(settings.stopwords)
+
+    def words(self, text: str) -> list[str]:
+        """The words of a text in lower case, stop words included."""
+        return self._split(text.lower())
+
+    def term(self, word: str) -> str | None:
+        """What stands in the index for a word; None for a stop word."""
+        return None if word in self._stopwords else self._stem(word)
+
+    def terms(self, text: str) -> list[str]:
+        """The terms of a text, in order, repeated as often as they stand there."""
+        return [term for word in self.words(text) if (term := self.term(word)) is not None]
+
+
+def _stem_function(language: str | None) -> Callable[[str], str]:
+    if language is None:
+        return lambda word: word
+    import Stemmer
+
+    try:
+        stem: Callable[[str], str] = Stemmer.Stemmer(language).stemWord
+    except KeyError as error:
+        raise InputError(f"PyStemmer knows no language {language!r}") from error
+    return stem

@@ -1,0 +1,89 @@
+"""Searches the lexical part of an artifact: query texts in, hits out."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.index.files import damaged, load_array
+from retrieval.index.kernels.postings import search_postings
+from retrieval.index.lexical.analyzer import Analyzer, AnalyzerSettings
+from retrieval.index.lexical.vocabulary import Vocabulary
+from retrieval.types import Hits, ScoreKind
+
+__all__ = ["LexicalSearcher"]
+
+# Queries of one kernel call: enough to hide the call, few enough to keep every thread busy to the end.
+_QUERIES_AT_ONCE = 64
+
+
+class LexicalSearcher:
+    """Exact BM25 over memory-mapped postings; one instance serves any number of threads."""
+
+    def __init__(self, folder: Path, settings: AnalyzerSettings, n_documents: int) -> None:
+        self._analyzer = Analyzer(settings)
+        self._vocabulary = Vocabulary(folder)
+        self._n_documents = n_documents
+        self._starts = load_array(folder / "starts.npy", np.int64)
+        self._ordinals = load_array(folder / "ordinals.npy", np.int32)
+        self._impacts = load_array(folder / "impacts.npy", np.float32)
+        self._absent_impacts = load_array(folder / "absent_impacts.npy", np.float32)
+        self._check(folder)
+
+    def _check(self, folder: Path) -> None:
+        n_terms = len(self._vocabulary)
+        for name, have, want in (
+            ("starts.npy", len(self._starts), n_terms + 1),
+            ("absent_impacts.npy", len(self._absent_impacts), n_terms),
+            ("ordinals.npy", len(self._ordinals), self._starts[-1] if len(self._starts) else 0),
+            ("impacts.npy", len(self._impacts), len(self._ordinals)),
+        ):
+            if have != want:
+                raise damaged(folder / name, f"holds {have} values, expected {want}")
+
+    @property
+    def n_terms(self) -> int:
+        """Distinct terms."""
+        return len(self._vocabulary)
+
+    @property
+    def n_postings(self) -> int:
+        """Pairs of a term and a document that holds it."""
+        return len(self._ordinals)
+
+    def search(self, queries: Sequence[str], k: int, threads: int = 1) -> Hits:
+        """The best k documents of each query text, fewer where fewer hold one of its terms."""
+        hits = Hits.empty(len(queries), min(k, self._n_documents), ScoreKind.BM25)
+        if hits.scores.size == 0:
+            return hits
+        parts = [slice(i, i + _QUERIES_AT_ONCE) for i in range(0, len(queries), _QUERIES_AT_ONCE)]
+        if threads == 1 or len(parts) == 1:
+            for part in parts:
+                self._search_part(queries[part], hits, part)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(lambda part: self._search_part(queries[part], hits, part), parts))
+        return hits
+
+    def _search_part(self, queries: Sequence[str], hits: Hits, part: slice) -> None:
+        terms, offsets, shifts = self._encode(queries)
+        search_postings(
+            self._starts, self._ordinals, self._impacts, terms, offsets, shifts, self._n_documents,
+            hits.ordinals[part], hits.scores[part], hits.counts[part],
+        )  # fmt: skip
+
+    def _encode(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """The queries' known terms, where each query's begin, and what each query gives every document."""
+        numbers = [self._numbers(query) for query in queries]
+        offsets = np.zeros(len(queries) + 1, dtype=np.int64)
+        np.cumsum([len(terms) for terms in numbers], out=offsets[1:])
+        terms = np.array([number for terms in numbers for number in terms], dtype=np.int64)
+        # Summed query by query, so that a score does not depend on the queries beside it.
+        shifts = np.array([self._absent_impacts[row].sum() for row in np.split(terms, offsets[1:-1])], dtype=np.float32)
+        return terms, offsets, shifts
+
+    def _numbers(self, query: str) -> list[int]:
+        found = (self._vocabulary.number(term) for term in self._analyzer.terms(query))
+        return [number for number in found if number is not None]

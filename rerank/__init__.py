@@ -1,0 +1,1 @@
+"""Reranking and routing: cross-encoders, set-encoders, routers, calibration."""

@@ -1,0 +1,150 @@
+"""`retrieval eval`: measure systems on a test collection."""
+
+import platform
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from retrieval.beir_eval.datasets import Collection, check_fit, load_collection
+from retrieval.beir_eval.evaluation import SystemResult, evaluate_system, write_results
+from retrieval.beir_eval.measures import DEFAULT_MEASURES, parse_measures
+from retrieval.cli.console import print_json, print_table, progress, say
+from retrieval.cli.options import (
+    DenseOption,
+    DepthOption,
+    DeviceOption,
+    FusionName,
+    FusionOption,
+    JsonOption,
+    LanguageOption,
+    OnErrorName,
+    PresetOption,
+    ThreadsOption,
+    WeightOption,
+    make_fusion,
+    make_lexical,
+)
+from retrieval.corpus import read_documents
+from retrieval.encoders.models import model_name
+from retrieval.errors import InputError
+from retrieval.index.documents import fingerprint_of
+from retrieval.indexing import Index, LexicalOptions, versions
+from retrieval.pipeline import MODES, Retriever
+
+app = typer.Typer(help="Measure systems on a test collection.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Measure systems on a test collection."""
+
+
+@app.command()
+def run(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder in BEIR's layout.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where runs and results.json go, and a new index.")],
+    using: Annotated[str, typer.Option(metavar="NAMES", help="Systems: lexical, dense, hybrid; with commas.")] = (
+        "lexical"
+    ),
+    index: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The index to search; without it, one is built in OUT/index.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which judgements: qrels/SPLIT.tsv.")] = "test",
+    measures: Annotated[str, typer.Option(metavar="NAMES", help="ir-measures' names, with commas.")] = (
+        ",".join(DEFAULT_MEASURES)
+    ),
+    k: Annotated[int, typer.Option("-k", min=1, help="Hits per query.")] = 1000,
+    keep_self: Annotated[bool, typer.Option("--keep-self", help="Keep a document whose id is the query's.")] = False,
+    dense: DenseOption = None,
+    bm25: PresetOption = "bm25s",
+    language: LanguageOption = "english",
+    fusion: FusionOption = FusionName.MINMAX,
+    weight: WeightOption = None,
+    depth: DepthOption = 1000,
+    on_error: Annotated[OnErrorName, typer.Option(help="What to do with judgements that do not fit.")] = (
+        OnErrorName.STOP
+    ),
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Evaluate systems on DATA: one TREC run each, results.json, and a table."""
+    names = using.split(",")
+    chosen = parse_measures(measures.split(","))
+    collection = load_collection(data, split, on_error=on_error.value)
+    lexical = make_lexical(bm25, language)
+    opened = Index.open(index) if index else _index_of(data, out / "index", names, dense, lexical, device)
+    settings = make_fusion(fusion, weight, depth)
+    retrievers = [Retriever(opened, using=name, fusion=settings, device=device, threads=threads) for name in names]
+    fit = check_fit(collection, opened.documents.all_ids())
+    collection.problems.extend(fit.notes(keep_self=keep_self))
+    for problem in collection.problems:
+        say(f"note: {problem}")
+    results = [
+        evaluate_system(
+            retriever.using,
+            collection,
+            retriever.search_batch,
+            opened.documents.ids,
+            chosen,
+            k=k,
+            without_own=bool(fit.own) and not keep_self,
+            settings=retriever.settings,
+        )
+        for retriever in retrievers
+    ]
+    content = write_results(out, collection, results, _environment(opened))
+    say(f"{out}: results.json and {len(results)} runs")
+    if json:
+        print_json(content)
+    else:
+        _show(collection, results)
+
+
+def _index_of(
+    data: Path, path: Path, names: list[str], dense: str | None, lexical: LexicalOptions, device: str | None
+) -> Index:
+    """The index of DATA: the one that an earlier call left at `path` if it was built the same way, or a new one."""
+    needed = {part for name in names for part in MODES.get(name, ())}
+    if "dense" in needed and dense is None:
+        raise InputError("dense search needs a model", hint="name one: --dense minilm")
+    if path.exists() and _is_built(path, data, lexical, dense):
+        say(f"{path}: using the index that is there")
+        return Index.open(path)
+    with progress() as show:
+        return Index.build(data, path, lexical=lexical, dense=dense, device=device, overwrite=True, progress=show)
+
+
+def _is_built(path: Path, data: Path, lexical: LexicalOptions, dense: str | None) -> bool:
+    manifest = Index.open(path).manifest
+    part = manifest.lexical
+    if part is None or (part.analyzer, part.bm25) != (lexical.analyzer, lexical.bm25):
+        return False
+    if dense and (manifest.dense is None or manifest.dense.encoder["model"] != model_name(dense)):
+        return False
+    return manifest.fingerprint == fingerprint_of(read_documents(data))
+
+
+def _environment(index: Index) -> dict[str, Any]:
+    return {
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "versions": versions(),
+        "index_bytes": index.bytes,
+        "index": index.manifest.provenance.model_dump(mode="json"),
+    }
+
+
+def _show(collection: Collection, results: list[SystemResult]) -> None:
+    columns = [*results[0].measures, "queries/s"]
+    rows = [
+        [
+            result.name,
+            *(f"{value:.4f}" for value in result.measures.values()),
+            f"{result.cost['queries_per_second']:,.0f}",
+        ]
+        for result in results
+    ]
+    title = f"{collection.name} {collection.split}: {len(collection.queries)} queries"
+    print_table(["system", *columns], rows, title=title)

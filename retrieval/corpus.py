@@ -1,0 +1,172 @@
+"""Reads documents and queries as a stream, and says exactly what is wrong with the one that cannot be read."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from retrieval.errors import CorpusError, InputError
+from retrieval.formats import Record, records_of
+from retrieval.types import Document, Query
+
+__all__ = ["Columns", "OnError", "ReadReport", "read_documents", "read_queries"]
+
+OnError = Literal["stop", "skip"]
+
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Names of the fields that hold id, title and text; the first of each that a record has is taken."""
+
+    id: Sequence[str] = ("_id", "id")
+    title: Sequence[str] = ("title",)
+    text: Sequence[str] = ("text", "contents")
+
+
+_QUERY_COLUMNS = Columns(id=("_id", "id", "qid", "query_id"), text=("text", "query", "contents"))
+
+
+@dataclass
+class ReadReport:
+    """What was read, and what was passed over under `on_error="skip"`: how many, and the first few reasons."""
+
+    read: int = 0
+    skipped: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+def read_documents(
+    sources: Iterable[str | Path | Document | Mapping[str, Any]] | str | Path,
+    *,
+    columns: Columns | None = None,
+    on_error: OnError = "stop",
+    report: ReadReport | None = None,
+) -> Iterator[Document]:
+    """Documents from files, folders, `-` for standard input, or records in memory, one at a time.
+
+    A folder is BEIR's (its corpus.jsonl) or one of text and Markdown files. A file is JSONL (also .gz, .zst), CSV or
+    TSV with named columns, Parquet, text or Markdown. Every field that is not id, title or text is metadata; an
+    object under "metadata" is merged into it.
+
+    Raises:
+        CorpusError: a record is not readable, has no id, one that was there before, or a text that is not a string.
+            With `on_error="skip"` such records are counted in `report` instead; a source that cannot be opened, or
+            read to its end, is an error either way.
+
+    """
+    if isinstance(sources, str | Path):
+        sources = [sources]
+    if on_error not in ("stop", "skip"):
+        raise InputError(f"on_error must be 'stop' or 'skip'; got {on_error!r}")
+    report = report if report is not None else ReadReport()
+    seen: set[str] = set()
+    for record in _records(sources):
+        try:
+            document = _checked(record, columns or Columns(), seen)
+        except CorpusError as error:
+            if on_error == "stop":
+                raise
+            report.skipped += 1
+            if len(report.examples) < _EXAMPLES:
+                report.examples.append(str(error))
+        else:
+            report.read += 1
+            yield document
+
+
+def read_queries(path: str | Path) -> list[Query]:
+    """Queries from a JSONL file (`_id`, `text`), or a CSV or TSV file with such columns or with just id and text.
+
+    Raises:
+        CorpusError: a line is not readable, has no id or text, or an id that was there before.
+
+    """
+    records = records_of(str(path))
+    if Path(path).suffix == ".tsv" and not _has_header(Path(path)):
+        records = _two_columns(Path(path))
+    seen: set[str] = set()
+    documents = (_checked(record, _QUERY_COLUMNS, seen) for record in records)
+    return [Query(id=document.id, text=document.text) for document in documents]
+
+
+def _records(sources: Iterable[str | Path | Document | Mapping[str, Any]]) -> Iterator[Record]:
+    for number, source in enumerate(sources, 1):
+        if isinstance(source, str | Path):
+            yield from records_of(str(source))
+        elif isinstance(source, Document):
+            fields = {**source.metadata, "_id": source.id, "title": source.title, "text": source.text}
+            yield Record("documents", number, fields)
+        elif isinstance(source, Mapping):
+            yield Record("documents", number, dict(source))
+        else:
+            raise InputError(f"a corpus is paths, Documents or mappings; got {type(source).__name__}")
+
+
+def _checked(record: Record, columns: Columns, seen: set[str]) -> Document:
+    source, position, fields = record
+    try:
+        if isinstance(fields, str):
+            raise _BadRecordError(fields)
+        document = _document(fields, columns)
+        if document.id in seen:
+            raise _BadRecordError(f"duplicate id {document.id!r}")
+    except _BadRecordError as error:
+        raise CorpusError(source, position, str(error)) from None
+    seen.add(document.id)
+    return document
+
+
+class _BadRecordError(Exception):
+    """What is wrong with a record."""
+
+
+def _document(fields: Mapping[str, Any], columns: Columns) -> Document:
+    id_field, title_field, text_field = (_taken(fields, names) for names in (columns.id, columns.title, columns.text))
+    id_ = fields.get(id_field) if id_field else None
+    if isinstance(id_, int) and not isinstance(id_, bool):
+        id_ = str(id_)
+    if not isinstance(id_, str) or not id_:
+        raise _BadRecordError(f"no id: expected a string under {_or(columns.id)}; got {id_!r}")
+    if text_field is None:
+        raise _BadRecordError(f"no text: expected it under {_or(columns.text)}; its fields are {', '.join(fields)}")
+    title = (fields.get(title_field) if title_field else None) or ""
+    for name, value in (("id", id_), ("title", title), ("text", fields[text_field])):
+        _check_text(name, value)
+    metadata = _metadata(fields, {id_field, title_field, text_field})
+    return Document(id=id_, title=title, text=fields[text_field], metadata=metadata)
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise _BadRecordError(f"{name} must be a string; got {type(value).__name__}")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise _BadRecordError(f"{name} holds a lone surrogate, which is not Unicode text")
+
+
+def _taken(fields: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    return next((name for name in names if name in fields), None)
+
+
+def _metadata(fields: Mapping[str, Any], taken: set[str | None]) -> dict[str, Any]:
+    rest = {name: value for name, value in fields.items() if name not in taken}
+    nested = rest.get("metadata")
+    return {**rest.pop("metadata"), **rest} if isinstance(nested, dict) else rest
+
+
+def _or(names: Iterable[str]) -> str:
+    return " or ".join(map(repr, names))
+
+
+def _has_header(path: Path) -> bool:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline().rstrip("\r\n").split("\t")
+    return bool({*first} & {*_QUERY_COLUMNS.id}) and bool({*first} & {*_QUERY_COLUMNS.text})
+
+
+def _two_columns(path: Path) -> Iterator[Record]:
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        for position, line in enumerate(file, 1):
+            id_, tab, text = line.rstrip("\r\n").partition("\t")
+            yield Record(str(path), position, {"_id": id_, "text": text} if tab else "expected id, tab, query")

@@ -1,0 +1,133 @@
+"""Dense encoders: any model that sentence-transformers loads."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.encoders.models import locate, model_name
+from retrieval.errors import MissingExtraError, ModelError
+
+__all__ = ["DenseEncoder", "load_encoder"]
+
+# Texts handed to the model in one call: it sorts and batches them, and progress is told after each call.
+_TEXTS_AT_ONCE = 256
+
+
+def load_encoder(model: str, *, device: str | None = None, expected: Mapping[str, Any] | None = None) -> "DenseEncoder":
+    """Load `minilm`, a local folder or a model of the Hugging Face hub; on a GPU where torch sees one.
+
+    Args:
+        model: what to load.
+        device: torch's name of a device; None takes the best there is.
+        expected: the card that an index was built with; a model whose vectors would not fit it is an error.
+
+    Raises:
+        MissingExtraError: sentence-transformers is not installed.
+        ModelError: the model cannot be found or loaded, compares vectors by a distance, or is not the expected one.
+
+    """
+    encoder = DenseEncoder(model, device=device)
+    for name in ("weights", "prompts", "pooling", "max_length", "similarity") if expected else ():
+        if expected and encoder.card[name] != expected[name]:
+            raise ModelError(
+                f"model {model!r} is not the one the index was built with: its {name} is {encoder.card[name]!r}, "
+                f"the index has {expected[name]!r}",
+                hint="put the model back as it was, or build the index again",
+            )
+    return encoder
+
+
+class DenseEncoder:
+    """A sentence-transformers model, with the settings it declares: pooling, prompts, length and similarity."""
+
+    def __init__(self, model: str, *, device: str | None = None) -> None:
+        self._model = _load(locate(model), model, device)
+        self.card: Mapping[str, Any] = _card(self._model, model_name(model))
+
+    def encode_documents(self, texts: Sequence[str], on_batch: Callable[[int], None]) -> NDArray[np.float32]:
+        """(n, d) vectors in the order of the texts; `on_batch` hears how many more are done."""
+        return self._encode(self._model.encode_document, texts, on_batch)
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(n, d) vectors in the order of the texts."""
+        return self._encode(self._model.encode_query, texts, lambda done: None)
+
+    def _encode(
+        self, encode: Callable[..., Any], texts: Sequence[str], on_batch: Callable[[int], None]
+    ) -> NDArray[np.float32]:
+        vectors = np.empty((len(texts), self.card["dimensions"]), dtype=np.float32)
+        # Longest first: texts of one length are padded least, and the largest batch fails first if memory is short.
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        for start in range(0, len(order), _TEXTS_AT_ONCE):
+            part = order[start : start + _TEXTS_AT_ONCE]
+            vectors[part] = encode(
+                [texts[i] for i in part],
+                normalize_embeddings=self.card["similarity"] == "cosine",
+                show_progress_bar=False,
+            )
+            on_batch(len(part))
+        return vectors
+
+
+def _load(source: str, name: str, device: str | None) -> Any:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise MissingExtraError("sentence-transformers", "models", "encoding") from error
+    try:
+        with _no_progress_bar():
+            return SentenceTransformer(source, device=device)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError(
+            f"model {name!r} cannot be loaded: {error}", hint="name a local folder, a Hugging Face id, or minilm"
+        ) from error
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Transformers shows one for reading weights, which is noise in a search."""
+    from transformers.utils import logging as untyped
+
+    logging: Any = untyped
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging.enable_progress_bar()
+
+
+def _card(model: Any, name: str) -> dict[str, Any]:
+    """What decides the vectors of a loaded model."""
+    similarity = model.similarity_fn_name or "cosine"
+    if similarity not in ("cosine", "dot"):
+        raise ModelError(f"model {name!r} compares vectors by {similarity}; an index knows cosine and dot")
+    pooling = [module.get_config_dict() for module in model if type(module).__name__ == "Pooling"]
+    return {
+        "model": name,
+        "revision": getattr(getattr(model[0], "config", None), "_commit_hash", None),
+        "weights": _weights_digest(model),
+        "dimensions": model.get_embedding_dimension(),
+        "similarity": str(similarity),
+        "max_length": model.max_seq_length,
+        "pooling": pooling[0]["pooling_mode"] if pooling else None,
+        "modules": [type(module).__name__ for module in model],
+        "prompts": dict(model.prompts),
+        "precision": str(next(model.parameters()).dtype).removeprefix("torch."),
+    }
+
+
+def _weights_digest(model: Any) -> str:
+    """One digest over every parameter, by name, so that it does not depend on how the model is stored."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return f"sha256:{digest.hexdigest()}"

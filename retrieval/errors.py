@@ -1,0 +1,89 @@
+"""Every error that this package raises on purpose.
+
+RetrievalError
+├── InputError               what came in is wrong: an option, a query, a parameter
+│   ├── CorpusError          a document or query that cannot be read, with file and line
+│   └── CollectionError      a test collection whose parts do not fit together
+├── ArtifactError            an index on disk
+│   ├── ArtifactExistsError  something stands where the index should go
+│   ├── ArtifactMissingError there is no index here, or not this part of it
+│   ├── ArtifactDamagedError a file is missing, cut or altered
+│   └── ArtifactVersionError written by a newer version
+├── ModelError               a model that cannot be found or used
+└── MissingExtraError        a package that an optional part needs is not installed
+"""
+
+__all__ = [
+    "ArtifactDamagedError",
+    "ArtifactError",
+    "ArtifactExistsError",
+    "ArtifactMissingError",
+    "ArtifactVersionError",
+    "CollectionError",
+    "CorpusError",
+    "InputError",
+    "MissingExtraError",
+    "ModelError",
+    "RetrievalError",
+]
+
+
+class RetrievalError(Exception):
+    """What went wrong and where; `hint`, where there is one, says what to do."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class InputError(RetrievalError):
+    """An option, query or parameter that cannot be used."""
+
+
+class CorpusError(InputError):
+    """A document or query that cannot be read."""
+
+    def __init__(self, source: str, position: int | None, reason: str, *, hint: str | None = None) -> None:
+        where = source if position is None else f"{source}:{position}"
+        super().__init__(f"{where}: {reason}", hint=hint)
+        self.source = source
+        self.position = position
+        self.reason = reason
+
+
+class CollectionError(InputError):
+    """A test collection whose queries, judgements and documents do not fit together."""
+
+
+class ArtifactError(RetrievalError):
+    """An index on disk that cannot be written or read."""
+
+
+class ArtifactExistsError(ArtifactError):
+    """Something stands where the index should go."""
+
+
+class ArtifactMissingError(ArtifactError):
+    """There is no index here, or not the part of it that was asked for."""
+
+
+class ArtifactDamagedError(ArtifactError):
+    """A file of the index is missing, cut or altered."""
+
+
+class ArtifactVersionError(ArtifactError):
+    """The index was written by a version that this one does not know."""
+
+
+class ModelError(RetrievalError):
+    """A model that cannot be found or used."""
+
+
+class MissingExtraError(RetrievalError):
+    """A package that an optional part needs is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed",
+            hint=f"pip install 'retrieval-engine[{extra}]'",
+        )

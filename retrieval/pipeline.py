@@ -1,0 +1,147 @@
+"""Search: a query becomes hits."""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import ArtifactMissingError, InputError
+from retrieval.fusion import Fusion, MinMax, fuse
+from retrieval.indexing import Index
+from retrieval.protocols import Encoder
+from retrieval.types import Hit, Hits, Signal
+
+__all__ = ["MODES", "Retriever"]
+
+MODES = {"lexical": ("lexical",), "dense": ("dense",), "hybrid": ("lexical", "dense")}
+"""What each mode of search needs of an index."""
+
+
+class Retriever:
+    """Answers queries over an index: retrieve with each stage, fuse, cut.
+
+    Args:
+        index: an open index, or the path of one.
+        using: `lexical`, `dense` or `hybrid`; None takes hybrid where the index holds both parts, else the one it has.
+        fusion: how hybrid puts the two lists together; min-max sum by default.
+        encoder: the query side of the dense part; None loads the model that the index was built with, at first use.
+        device: torch's device for that model.
+        threads: cores for a batch; None takes all there are.
+
+    """
+
+    def __init__(
+        self,
+        index: Index | str | Path,
+        *,
+        using: str | None = None,
+        fusion: Fusion | None = None,
+        encoder: Encoder | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.index = index if isinstance(index, Index) else Index.open(index)
+        self.using = using or ("hybrid" if len(self.index.parts) > 1 else self.index.parts[0])
+        self.fusion = fusion or MinMax()
+        self._encoder = encoder
+        self._device = device
+        self._threads = threads or os.cpu_count() or 1
+        self._stages = self._choose_stages()
+
+    def _choose_stages(self) -> dict[str, Callable[[Sequence[str], int], Hits]]:
+        if self.using not in MODES:
+            raise InputError(f"using must be one of {', '.join(MODES)}; got {self.using!r}")
+        for name in MODES[self.using]:
+            if name not in self.index.parts:
+                raise ArtifactMissingError(
+                    f"{self.index.path} has no {name} part, which {self.using} search needs; "
+                    f"it has: {', '.join(self.index.parts)}",
+                    hint=f"build it with one: --{name}" + (" MODEL" if name == "dense" else ""),
+                )
+        search = {"lexical": self._search_lexical, "dense": self._search_dense}
+        return {name: search[name] for name in MODES[self.using]}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides the hits, as JSON: how the index was built, and how its lists are fused."""
+        manifest = self.index.manifest.model_dump(mode="json")
+        parts = {name: manifest[name] for name in MODES[self.using]}
+        fusion = {"fusion": {"method": type(self.fusion).__name__, **asdict(self.fusion)}} if len(parts) > 1 else {}
+        return {"using": self.using, "fingerprint": manifest["fingerprint"], **parts, **fusion}
+
+    def search(self, query: str, k: int = 10) -> list[Hit]:
+        """The best k documents of one query, with their texts; fewer where fewer match."""
+        return self.resolve(self.search_batch([query], k), 0)
+
+    async def asearch(self, query: str, k: int = 10) -> list[Hit]:
+        """The same as `search`, in a thread, so that an event loop goes on meanwhile."""
+        return await asyncio.to_thread(self.search, query, k)
+
+    def search_batch(self, queries: Sequence[str], k: int = 10) -> Hits:
+        """The best k documents of each query, as arrays; `index.documents.ids` turns ordinals into ids.
+
+        An empty query, or one of white space, has no hits. k may exceed the number of documents.
+        """
+        if isinstance(queries, str) or not all(isinstance(query, str) for query in queries):
+            raise InputError("queries must be a sequence of strings")
+        if k < 0:
+            raise InputError(f"k must be at least 0; got {k}")
+        if self.using != "hybrid":
+            return self._stages[self.using](queries, k)
+        depth = max(k, self.fusion.depth) if k else 0
+        return fuse({name: stage(queries, depth) for name, stage in self._stages.items()}, self.fusion, k)
+
+    def resolve(self, hits: Hits, query: int) -> list[Hit]:
+        """One query's hits of a batch, with their texts and signals."""
+        return [self._hit(hits, query, i) for i in range(hits.counts[query])]
+
+    def _search_lexical(self, queries: Sequence[str], k: int) -> Hits:
+        assert self.index.lexical
+        return self.index.lexical.search(queries, k, self._threads)
+
+    def _search_dense(self, queries: Sequence[str], k: int) -> Hits:
+        assert self.index.dense
+        asked = [i for i, query in enumerate(queries) if query.strip()]
+        vectors = self._encode([queries[i] for i in asked])
+        found = self.index.dense.search(vectors, k, self._threads)
+        if len(asked) == len(queries):
+            return found
+        hits = Hits.empty(len(queries), found.ordinals.shape[1], found.kind)
+        for name in ("ordinals", "scores", "counts"):
+            getattr(hits, name)[asked] = getattr(found, name)
+        return hits
+
+    def _encode(self, queries: list[str]) -> NDArray[np.float32]:
+        """The queries' vectors, (n, d); without queries, no model is loaded."""
+        part = self.index.manifest.dense
+        assert part
+        if not queries:
+            return np.empty((0, part.dimensions), dtype=np.float32)
+        if self._encoder is None:
+            from retrieval.encoders.dense import load_encoder
+
+            self._encoder = load_encoder(part.encoder["model"], device=self._device, expected=part.encoder)
+        return self._encoder.encode_queries(queries)
+
+    def _hit(self, hits: Hits, query: int, i: int) -> Hit:
+        document = self.index.documents[int(hits.ordinals[query, i])]
+        score = float(hits.scores[query, i])
+        signals = {
+            name: Signal(rank=int(signal.ranks[query, i]), score=float(signal.scores[query, i]))
+            for name, signal in hits.signals.items()
+            if signal.ranks[query, i]
+        }
+        return Hit(
+            id=document.id,
+            score=score,
+            rank=i + 1,
+            title=document.title,
+            text=document.text,
+            metadata=document.metadata,
+            signals=signals or {self.using: Signal(rank=i + 1, score=score)},
+        )

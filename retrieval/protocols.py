@@ -1,0 +1,46 @@
+"""The seams between the rooms: what an encoder and a searcher must offer, and nothing more."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.types import Hits
+
+__all__ = ["Encoder", "Progress", "Searcher", "silent"]
+
+
+class Progress(Protocol):
+    """Told of work as it is done, so that a front door can show it."""
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        """`done` of `total` units of `stage` are finished; `total` is None where nobody knows it yet."""
+
+
+def silent(stage: str, done: int, total: int | None) -> None:
+    """Show nothing."""
+
+
+class Encoder(Protocol):
+    """Turns texts into dense vectors."""
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What decides the vectors: model, weights, pooling, prompts, length, dimensions, similarity."""
+
+    def encode_documents(self, texts: Sequence[str], on_batch: Callable[[int], None]) -> NDArray[np.float32]:
+        """(n, d) vectors, in the order of the texts; `on_batch` hears how many more are done."""
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(n, d) vectors, in the order of the texts."""
+
+
+Q_contra = TypeVar("Q_contra", contravariant=True)
+
+
+class Searcher(Protocol[Q_contra]):
+    """One kind of index over the documents of an artifact, open for reading."""
+
+    def search(self, queries: Q_contra, k: int, threads: int = 1) -> Hits:
+        """The best k of each query; fewer where fewer match."""

@@ -1,0 +1,128 @@
+"""The shared words: documents, queries and hits."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Document", "Hit", "Hits", "Query", "ScoreKind", "Signal", "Signals"]
+
+
+class ScoreKind(StrEnum):
+    """What a score means.
+
+    A `rank_fusion` score comes from ranks alone and a `score_fusion` score from scores rescaled within one query's
+    lists: both order the hits of one query, and neither can be compared across queries or held to a threshold.
+    """
+
+    BM25 = "bm25"
+    DOT = "dot"
+    COSINE = "cosine"
+    RANK_FUSION = "rank_fusion"
+    SCORE_FUSION = "score_fusion"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document; `metadata` holds every further field of its record, as JSON values."""
+
+    id: str
+    text: str
+    title: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def contents(self) -> str:
+        """What is indexed: title, a space, text (BEIR's convention); empty for a document without either."""
+        return f"{self.title} {self.text}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query of a batch."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What one stage said of a hit: its rank there, from 1, and its raw score."""
+
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer to one query, with the document's text and what each stage said of it."""
+
+    id: str
+    score: float
+    rank: int
+    title: str
+    text: str
+    metadata: Mapping[str, Any]
+    signals: Mapping[str, Signal]
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What one stage said of every hit of a batch.
+
+    Attributes:
+        ranks: (n, k) int32, from 1; 0 where the stage did not return the document.
+        scores: (n, k) float32; NaN where the stage did not return the document.
+
+    """
+
+    ranks: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The answers to a batch of n queries, best first; ties stand in ascending order of ordinals.
+
+    Row i holds `counts[i]` hits, which can be fewer than were asked for; the cells after them are -1 and -inf and
+    mean nothing.
+
+    Attributes:
+        ordinals: (n, k) int64 positions of the documents in the index.
+        scores: (n, k) float32.
+        counts: (n,) int64.
+        kind: what the scores mean.
+        signals: for each stage of a fused search, what it said of each hit.
+
+    """
+
+    ordinals: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    counts: NDArray[np.int64]
+    kind: ScoreKind
+    signals: Mapping[str, Signals] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def row(self, i: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Query i's ordinals and scores, both (counts[i],)."""
+        count = self.counts[i]
+        return self.ordinals[i, :count], self.scores[i, :count]
+
+    def rows(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Each query's ordinals and scores, in the order of the queries."""
+        return (self.row(i) for i in range(len(self)))
+
+    @classmethod
+    def empty(cls, n: int, k: int, kind: ScoreKind) -> "Hits":
+        """Room for n queries of at most k hits, none of them there yet."""
+        return cls(
+            ordinals=np.full((n, k), -1, dtype=np.int64),
+            scores=np.full((n, k), -np.inf, dtype=np.float32),
+            counts=np.zeros(n, dtype=np.int64),
+            kind=kind,
+        )
