@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrieval.beir_eval.runs import is_word
 from retrieval.corpus import read_queries
 from retrieval.errors import CollectionError
 from retrieval.types import Query
@@ -34,7 +35,6 @@ class Collection:
         queries: in the order of the queries file, those with judgements only.
         qrels: query id → document id → grade.
         problems: what a reader of the figures should know, a sentence each.
-
     """
 
     name: str
@@ -48,9 +48,8 @@ def load_collection(folder: str | Path, split: str = "test", *, on_error: str = 
     """Queries and judgements of a folder in BEIR's layout: `queries.jsonl` and `qrels/<split>.tsv`.
 
     Raises:
-        CollectionError: a file is not there; or, unless `on_error` is "skip", a judged query is missing, a judgement
-            has no whole number for a grade, or a pair is judged twice with different grades. All of them are named.
-
+        CollectionError: a file is not there or no table; or, unless `on_error` is "skip", a judged query is missing,
+            a judgement has no whole number for a grade, or a pair is judged twice. All of them are named.
     """
     folder = Path(folder)
     path = _qrels_file(folder, split)
@@ -66,7 +65,8 @@ def load_collection(folder: str | Path, split: str = "test", *, on_error: str = 
         )
     judged = [query for query in queries if query.id in qrels]
     if not judged:
-        raise CollectionError(f"{path}: none of its queries is in {folder / 'queries.jsonl'}")
+        none = "none of its queries is in the queries file" if qrels else "holds no judgement"
+        raise CollectionError(f"{path}: {none}")
     return Collection(
         name=folder.resolve().name,
         split=split,
@@ -83,7 +83,6 @@ class Fit:
     Attributes:
         unknown: judged documents that the index does not hold; nobody can find them, and they count all the same.
         own: queries that share their id with a document.
-
     """
 
     unknown: list[str]
@@ -101,14 +100,23 @@ class Fit:
 
 
 def check_fit(collection: Collection, ids: Iterable[str]) -> Fit:
-    """Compare a collection with the external ids of an index."""
+    """Compare a collection with the external ids of an index.
+
+    Raises:
+        CollectionError: an id holds white space, so that no TREC run can be written.
+    """
     unknown = {document for grades in collection.qrels.values() for document in grades}
     queries = {query.id for query in collection.queries}
     own = []
+    spaced = sorted(id_ for id_ in queries if not is_word(id_))
     for id_ in ids:
         unknown.discard(id_)
         if id_ in queries:
             own.append(id_)
+        elif not is_word(id_):
+            spaced.append(id_)
+    if spaced:
+        raise CollectionError(f"{_count(spaced, 'id')} with white space, which TREC runs cannot hold: {_few(spaced)}")
     return Fit(sorted(unknown), sorted(own))
 
 
@@ -130,7 +138,7 @@ def _queries_file(folder: Path) -> Path:
 
 def _judgements(path: Path, problems: list[str]) -> Iterator[Judgement]:
     """Lines of query, document and grade, with or without a header; TREC's four columns as well."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         for position, row in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
             if not row or (position == 1 and row[0] in _HEADERS):
                 continue

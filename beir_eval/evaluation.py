@@ -57,10 +57,11 @@ def evaluate_system(
         k: depth of the run.
         without_own: leave out a document whose id is the query's own.
         settings: what a reader needs to repeat the run.
-
     """
+    texts = [query.text for query in collection.queries]
+    search(texts[:2], k)  # loads a model and compiles a kernel, which is not what a search costs
     began = time.perf_counter()
-    hits = search([query.text for query in collection.queries], k + without_own)
+    hits = search(texts, k + without_own)
     seconds = time.perf_counter() - began
     run = make_run(collection.queries, hits, ids, k=k, without_own=without_own)
     means, per_query = measure(collection.qrels, run, measures)
@@ -84,9 +85,8 @@ def write_results(
     content = {
         "dataset": collection.name,
         "split": collection.split,
-        "problems": collection.problems,
         "systems": [result.as_json() for result in results],
-        "environment": dict(environment),
+        "environment": {**environment, "problems": collection.problems},
     }
     write_whole(folder / "results.json", orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
     return content

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import InputError
+from retrieval.errors import CollectionError, InputError
 from retrieval.types import Hits, Query
 
-__all__ = ["Run", "format_run", "make_run", "strictly_decreasing"]
+__all__ = ["Run", "format_run", "is_word", "make_run", "strictly_decreasing"]
 
 Run = Mapping[str, Mapping[str, float]]
 """Query id → document id → score, best first; no two scores of a query are equal."""
@@ -22,9 +22,11 @@ def make_run(
     k: int,
     without_own: bool = False,
 ) -> Run:
-    """The first k hits of each query by external id.
+    """The first k hits of each query by external id, ties in descending order of ids.
 
-    Scores are made strictly decreasing: evaluation tools sort by score and break ties each in a way of its own.
+    That is trec_eval's rule for ties, and the published figures follow it: the order in which documents were indexed
+    decides only which of those that tie at the cut are there. Scores are then made strictly decreasing, so that tools
+    with another rule agree as well.
 
     Args:
         queries: one for each row of `hits`.
@@ -32,13 +34,13 @@ def make_run(
         ids: external ids of ordinals.
         k: how many hits to keep.
         without_own: leave out a document whose id is the query's own.
-
     """
     run: dict[str, Mapping[str, float]] = {}
     for query, (ordinals, scores) in zip(queries, hits.rows(), strict=True):
-        pairs = zip(ids(ordinals), strictly_decreasing(scores).tolist(), strict=True)
-        kept = [(document, score) for document, score in pairs if not (without_own and document == query.id)]
-        run[query.id] = dict(kept[:k])
+        pairs = sorted(zip(scores.tolist(), ids(ordinals), strict=True), reverse=True)
+        kept = [(score, id_) for score, id_ in pairs if not (without_own and id_ == query.id)][:k]
+        lowered = strictly_decreasing(np.array([score for score, _ in kept], dtype=np.float32))
+        run[query.id] = {id_: score for (_, id_), score in zip(kept, lowered.tolist(), strict=True)}
     return run
 
 
@@ -55,14 +57,24 @@ def strictly_decreasing(scores: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def format_run(run: Run, tag: str) -> str:
     """`query Q0 document rank score tag` lines; an id with white space cannot stand among them."""
+    if not is_word(tag):
+        raise InputError(f"the tag of a TREC run must be one word; got {tag!r}")
     return "".join(
-        f"{_word(query)} Q0 {_word(document)} {rank} {np.float32(score)} {_word(tag)}\n"
+        f"{_word(query)} Q0 {_word(document)} {rank} {np.float32(score)!s} {tag}\n"
         for query, scores in run.items()
         for rank, (document, score) in enumerate(scores.items(), 1)
     )
 
 
-def _word(text: str) -> str:
-    if not text or text.split() != [text]:
-        raise InputError(f"a TREC run cannot hold {text!r}: its fields are separated by white space")
-    return text
+def is_word(text: str) -> bool:
+    """Whether a text can stand in a TREC run, whose fields are separated by white space."""
+    return text.split() == [text]
+
+
+def _word(id_: str) -> str:
+    if not is_word(id_):
+        raise CollectionError(
+            f"a TREC run cannot hold the id {id_!r}: its fields are separated by white space",
+            hint="rename it, or have the answers as JSONL",
+        )
+    return id_

@@ -11,7 +11,6 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from retrieval.errors import InputError
 from retrieval.index.files import damaged
 from retrieval.types import Document
 
@@ -42,10 +41,7 @@ def fingerprint_of(documents: Iterable[Document]) -> str:
 
 
 def _row(document: Document) -> Row:
-    try:
-        metadata = orjson.dumps(dict(document.metadata), option=orjson.OPT_SORT_KEYS).decode()
-    except TypeError as error:
-        raise InputError(f"document {document.id!r}: metadata is not JSON ({error})") from error
+    metadata = orjson.dumps(dict(document.metadata), option=orjson.OPT_SORT_KEYS).decode()
     return document.id, document.title, document.text, metadata
 
 
@@ -64,7 +60,7 @@ class DocumentWriter:
         self.count = 0
 
     def add(self, documents: Iterable[Document]) -> None:
-        """Add documents; an error if one's metadata is not JSON."""
+        """Add documents, whose metadata must be JSON values."""
         for document in documents:
             row = _row(document)
             self._hash.update(orjson.dumps(row))

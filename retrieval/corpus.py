@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
+
 from retrieval.errors import CorpusError, InputError
-from retrieval.formats import Record, records_of
+from retrieval.formats import Record, is_unicode, records_of
 from retrieval.types import Document, Query
 
 __all__ = ["Columns", "OnError", "ReadReport", "read_documents", "read_queries"]
@@ -54,7 +56,6 @@ def read_documents(
         CorpusError: a record is not readable, has no id, one that was there before, or a text that is not a string.
             With `on_error="skip"` such records are counted in `report` instead; a source that cannot be opened, or
             read to its end, is an error either way.
-
     """
     if isinstance(sources, str | Path):
         sources = [sources]
@@ -77,11 +78,10 @@ def read_documents(
 
 
 def read_queries(path: str | Path) -> list[Query]:
-    """Queries from a JSONL file (`_id`, `text`), or a CSV or TSV file with such columns or with just id and text.
+    """Queries from a file: JSONL (`_id`, `text`), CSV or TSV with such columns, or TSV of just id and text.
 
     Raises:
         CorpusError: a line is not readable, has no id or text, or an id that was there before.
-
     """
     records = records_of(str(path))
     if Path(path).suffix == ".tsv" and not _has_header(Path(path)):
@@ -96,7 +96,7 @@ def _records(sources: Iterable[str | Path | Document | Mapping[str, Any]]) -> It
         if isinstance(source, str | Path):
             yield from records_of(str(source))
         elif isinstance(source, Document):
-            fields = {**source.metadata, "_id": source.id, "title": source.title, "text": source.text}
+            fields = {"_id": source.id, "title": source.title, "text": source.text, "metadata": dict(source.metadata)}
             yield Record("documents", number, fields)
         elif isinstance(source, Mapping):
             yield Record("documents", number, dict(source))
@@ -124,25 +124,37 @@ class _BadRecordError(Exception):
 
 def _document(fields: Mapping[str, Any], columns: Columns) -> Document:
     id_field, title_field, text_field = (_taken(fields, names) for names in (columns.id, columns.title, columns.text))
-    id_ = fields.get(id_field) if id_field else None
+    if id_field is None:
+        raise _BadRecordError(f"no id: expected it under {_or(columns.id)}; its fields are {_names(fields)}")
+    id_ = fields[id_field]
     if isinstance(id_, int) and not isinstance(id_, bool):
         id_ = str(id_)
     if not isinstance(id_, str) or not id_:
-        raise _BadRecordError(f"no id: expected a string under {_or(columns.id)}; got {id_!r}")
+        raise _BadRecordError(f"no id: expected a string under {id_field!r}; got {id_!r}")
     if text_field is None:
-        raise _BadRecordError(f"no text: expected it under {_or(columns.text)}; its fields are {', '.join(fields)}")
-    title = (fields.get(title_field) if title_field else None) or ""
+        raise _BadRecordError(f"no text: expected it under {_or(columns.text)}; its fields are {_names(fields)}")
+    title = fields[title_field] if title_field else None
+    title = "" if title is None else title
     for name, value in (("id", id_), ("title", title), ("text", fields[text_field])):
         _check_text(name, value)
     metadata = _metadata(fields, {id_field, title_field, text_field})
+    _check_json(metadata)
     return Document(id=id_, title=title, text=fields[text_field], metadata=metadata)
 
 
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise _BadRecordError(f"{name} must be a string; got {type(value).__name__}")
-    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+    if not is_unicode(value):
         raise _BadRecordError(f"{name} holds a lone surrogate, which is not Unicode text")
+
+
+def _check_json(metadata: Mapping[str, Any]) -> None:
+    for name, value in metadata.items():
+        try:
+            orjson.dumps({name: value})
+        except TypeError as error:
+            raise _BadRecordError(f"field {name!r} cannot be kept as JSON metadata ({error})") from None
 
 
 def _taken(fields: Mapping[str, Any], names: Sequence[str]) -> str | None:
@@ -153,6 +165,10 @@ def _metadata(fields: Mapping[str, Any], taken: set[str | None]) -> dict[str, An
     rest = {name: value for name, value in fields.items() if name not in taken}
     nested = rest.get("metadata")
     return {**rest.pop("metadata"), **rest} if isinstance(nested, dict) else rest
+
+
+def _names(fields: Mapping[str, Any]) -> str:
+    return ", ".join(map(repr, fields)) or "none"
 
 
 def _or(names: Iterable[str]) -> str:
@@ -166,7 +182,14 @@ def _has_header(path: Path) -> bool:
 
 
 def _two_columns(path: Path) -> Iterator[Record]:
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
         for position, line in enumerate(file, 1):
-            id_, tab, text = line.rstrip("\r\n").partition("\t")
-            yield Record(str(path), position, {"_id": id_, "text": text} if tab else "expected id, tab, query")
+            if line.strip():
+                yield Record(str(path), position, _id_and_text(line))
+
+
+def _id_and_text(line: str) -> dict[str, Any] | str:
+    if not is_unicode(line):
+        return "not UTF-8"
+    id_, tab, text = line.rstrip("\r\n").partition("\t")
+    return {"_id": id_, "text": text} if tab else "expected id, tab, query"

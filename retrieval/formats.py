@@ -11,7 +11,7 @@ import orjson
 
 from retrieval.errors import CorpusError
 
-__all__ = ["STDIN", "TEXT_SUFFIXES", "Record", "records_of"]
+__all__ = ["STDIN", "TEXT_SUFFIXES", "Record", "is_unicode", "records_of"]
 
 STDIN = "-"
 TEXT_SUFFIXES = (".txt", ".md", ".markdown")
@@ -50,10 +50,9 @@ def _lines(path: Path) -> Iterator[Record]:
         yield _text_file(path, path.name)
         return
     if name.suffix not in _LINE_FORMATS:
-        known = ", ".join((*_LINE_FORMATS, *TEXT_SUFFIXES, ".parquet"))
-        raise CorpusError(
-            str(path), None, f"unknown kind of file {name.suffix!r}", hint=f"known: {known}; .gz and .zst"
-        )
+        known = ", ".join((*_LINE_FORMATS, ".parquet", *TEXT_SUFFIXES))
+        hint = f"known: {known}; .gz and .zst around those of lines"
+        raise CorpusError(str(path), None, f"unknown kind of file {name.suffix or name.name!r}", hint=hint)
     with _open(path, compression) as stream:
         try:
             yield from _LINE_FORMATS[name.suffix](stream, str(path))
@@ -95,19 +94,43 @@ def _tsv(stream: BinaryIO, source: str) -> Iterator[Record]:
 
 def _delimited(stream: BinaryIO, source: str, delimiter: str, quoting: Any) -> Iterator[Record]:
     csv.field_size_limit(_LARGEST_FIELD)
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-    rows = csv.reader(text, delimiter=delimiter, quoting=quoting)
+    # Bytes that are not UTF-8 pass the decoder, so that they are reported with the row they stand in.
+    with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        yield from _rows(csv.reader(text, delimiter=delimiter, quoting=quoting, strict=True), source)
+
+
+def _rows(rows: Any, source: str) -> Iterator[Record]:
+    header: list[str] = []
+    while (row := _next_row(rows)) is not None:
+        position = rows.line_num
+        if isinstance(row, str):
+            if not header:
+                raise CorpusError(source, position, row)
+            yield Record(source, position, row)
+        elif not header:
+            header = row
+        elif row and len(row) != len(header):
+            yield Record(source, position, f"has {len(row)} columns, the first line names {len(header)}")
+        elif row:
+            yield Record(source, position, dict(zip(header, row, strict=True)))
+
+
+def _next_row(rows: Any) -> list[str] | str | None:
+    """The next row, what is wrong with it, or None after the last."""
     try:
-        header = next(rows, [])
-        for row in rows:
-            if not row:
-                continue
-            if len(row) != len(header):
-                yield Record(source, rows.line_num, f"has {len(row)} columns, the first line names {len(header)}")
-            else:
-                yield Record(source, rows.line_num, dict(zip(header, row, strict=True)))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise CorpusError(source, rows.line_num + 1, str(error)) from error
+        row: list[str] | None = next(rows, None)
+    except csv.Error as error:
+        return f"not a row ({error})"
+    return row if row is None or is_unicode("".join(row)) else "not UTF-8"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text is free of lone surrogates, which no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parquet(path: Path) -> Iterator[Record]:

@@ -30,7 +30,6 @@ class Fusion:
     Attributes:
         weights: by name of the list; 1 for a list without one. At least 0.
         depth: how many hits of each stage take part, at least; asking for more hits than this makes it deeper.
-
     """
 
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -100,7 +99,6 @@ def fuse(lists: Mapping[str, Hits], fusion: Fusion, k: int) -> Hits:
         lists: the hits of each stage for the same n queries.
         fusion: how to put them together.
         k: how many hits to keep.
-
     """
     if unknown := [name for name in fusion.weights if name not in lists]:
         raise InputError(f"a weight is given for {unknown[0]!r}; the lists are {', '.join(lists)}")

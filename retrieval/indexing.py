@@ -80,11 +80,10 @@ class Index(Artifact):
             CorpusError: a record cannot be read.
             ArtifactExistsError: something stands at `path`.
             ModelError, MissingExtraError: the encoder cannot be had.
-
         """
         options = LexicalOptions() if lexical is True else lexical or None
         if options is None and dense is None:
-            raise InputError("an index needs a lexical or a dense part")
+            raise InputError("an index needs a lexical or a dense part", hint="name an encoder: --dense minilm")
         with ArtifactWriter(Path(path), overwrite=overwrite) as writer:
             encoder = _encoder(dense, device)
             documents = read_documents(corpus, columns=columns, on_error=on_error, report=report)

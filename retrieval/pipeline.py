@@ -16,10 +16,20 @@ from retrieval.indexing import Index
 from retrieval.protocols import Encoder
 from retrieval.types import Hit, Hits, Signal
 
-__all__ = ["MODES", "Retriever"]
+__all__ = ["MODES", "Retriever", "load_query_encoder"]
 
 MODES = {"lexical": ("lexical",), "dense": ("dense",), "hybrid": ("lexical", "dense")}
 """What each mode of search needs of an index."""
+
+
+def load_query_encoder(index: Index, device: str | None = None) -> Encoder:
+    """The encoder that the index' dense part was built with; an error if there is no such part, or not this model."""
+    if index.manifest.dense is None:
+        raise ArtifactMissingError(f"{index.path} has no dense part", hint="build it with one: --dense MODEL")
+    card = index.manifest.dense.encoder
+    from retrieval.encoders.dense import load_encoder
+
+    return load_encoder(card["model"], device=device, expected=card)
 
 
 class Retriever:
@@ -32,7 +42,6 @@ class Retriever:
         encoder: the query side of the dense part; None loads the model that the index was built with, at first use.
         device: torch's device for that model.
         threads: cores for a batch; None takes all there are.
-
     """
 
     def __init__(
@@ -50,6 +59,8 @@ class Retriever:
         self.fusion = fusion or MinMax()
         self._encoder = encoder
         self._device = device
+        if threads is not None and threads < 1:
+            raise InputError(f"threads must be at least 1; got {threads}")
         self._threads = threads or os.cpu_count() or 1
         self._stages = self._choose_stages()
 
@@ -118,14 +129,11 @@ class Retriever:
 
     def _encode(self, queries: list[str]) -> NDArray[np.float32]:
         """The queries' vectors, (n, d); without queries, no model is loaded."""
-        part = self.index.manifest.dense
-        assert part
+        assert self.index.dense
         if not queries:
-            return np.empty((0, part.dimensions), dtype=np.float32)
+            return np.empty((0, self.index.dense.dimensions), dtype=np.float32)
         if self._encoder is None:
-            from retrieval.encoders.dense import load_encoder
-
-            self._encoder = load_encoder(part.encoder["model"], device=self._device, expected=part.encoder)
+            self._encoder = load_query_encoder(self.index, self._device)
         return self._encoder.encode_queries(queries)
 
     def _hit(self, hits: Hits, query: int, i: int) -> Hit:

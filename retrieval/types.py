@@ -76,7 +76,6 @@ class Signals:
     Attributes:
         ranks: (n, k) int32, from 1; 0 where the stage did not return the document.
         scores: (n, k) float32; NaN where the stage did not return the document.
-
     """
 
     ranks: NDArray[np.int32]
@@ -96,7 +95,6 @@ class Hits:
         counts: (n,) int64.
         kind: what the scores mean.
         signals: for each stage of a fused search, what it said of each hit.
-
     """
 
     ordinals: NDArray[np.int64]

@@ -1,16 +1,28 @@
 """Fixtures that many tests share: small corpora, real collections, and models made on the spot."""
 
-from collections.abc import Iterator
+import functools
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import hypothesis
 import pytest
 
 from retrieval.types import Document
 
+# No test may reach a model hub; read when huggingface_hub is imported, so set before that.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+# The first example of a test may compile a kernel, so a deadline would say nothing about the example.
+hypothesis.settings.register_profile("retrieval", deadline=None)
+hypothesis.settings.load_profile("retrieval")
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
-WORDS = "aurora solar wind magnetic field particle storm sky light night plasma ion electron oxygen nitrogen".split()
+WORDS = (
+    *("aurora", "solar", "wind", "magnetic", "field", "particle", "storm", "sky"),
+    *("light", "night", "plasma", "ion", "electron", "oxygen", "nitrogen"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -37,23 +49,26 @@ def documents() -> list[Document]:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sentence-transformers model with random weights: BERT of one layer and 16 dimensions over a few words."""
+    return make_tiny_model(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> Callable[..., Path]:
+    """Makes such models of other weights, similarity or prompts; each call replaces the one before."""
+    return functools.partial(make_tiny_model, tmp_path / "model")
+
+
+def make_tiny_model(folder: Path, *, seed: int = 0, similarity: str = "cosine", **prompts: str) -> Path:
+    """Write the tiny model below `folder`, and say where."""
     pytest.importorskip("sentence_transformers")
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    make_tiny_model(folder)
-    return folder
-
-
-def make_tiny_model(folder: Path, *, seed: int = 0, similarity: str = "cosine", **prompts: str) -> None:
-    """Write such a model; another seed gives other weights."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import BertConfig, BertModel, BertTokenizer
 
     torch.manual_seed(seed)
-    folder.mkdir(parents=True)
-    plain = folder.parent / f"{folder.name}-transformer"
-    plain.mkdir()
+    plain, finished = folder / "transformer", folder / "tiny"
+    plain.mkdir(parents=True, exist_ok=True)
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *"abcdefghijklmnopqrstuvwxyz"]
     (plain / "vocab.txt").write_text("\n".join(vocabulary))
     BertTokenizer(str(plain / "vocab.txt")).save_pretrained(plain)
@@ -68,15 +83,8 @@ def make_tiny_model(folder: Path, *, seed: int = 0, similarity: str = "cosine", 
     BertModel(config).save_pretrained(plain)
     transformer = Transformer(str(plain), max_seq_length=32)
     pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
-    options: dict[str, Any] = {"prompts": prompts} if prompts else {}
     model = SentenceTransformer(
-        modules=[transformer, pooling], similarity_fn_name=similarity, device="cpu", **options
+        modules=[transformer, pooling], similarity_fn_name=similarity, device="cpu", prompts=prompts or None
     )
-    model.save_pretrained(str(folder))
-
-
-@pytest.fixture(autouse=True)
-def _no_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test may reach a model hub."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    yield
+    model.save_pretrained(str(finished))
+    return finished

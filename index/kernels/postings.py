@@ -1,15 +1,15 @@
 """Exact top-k over eager postings: each query's impacts are added up, the best k are kept.
 
 A document matches a query if its sum is above zero; `shifts[q]` is added to the score of every match. Order: score
-descending, then ordinal ascending. Sums are taken in float32, in the order of the query's terms, so kernel and
-reference agree to the bit.
+descending, then ordinal ascending. Sums are taken in float32, in the order of the query's terms, so this kernel and
+its reference, `postings_reference.py`, agree to the bit.
 """
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["search_postings", "search_postings_reference"]
+__all__ = ["search_postings"]
 
 
 @njit(cache=True, nogil=True)
@@ -83,7 +83,6 @@ def search_postings(
         out_ordinals: (n, k).
         out_scores: (n, k).
         out_counts: (n,) hits found.
-
     """
     sums = np.zeros(n_documents, dtype=np.float32)
     for query in range(len(offsets) - 1):
@@ -91,41 +90,13 @@ def search_postings(
         for term in query_terms:
             for posting in range(starts[term], starts[term + 1]):
                 sums[ordinals[posting]] += impacts[posting]
-        size = 0
+        scores, kept, shift, size = out_scores[query], out_ordinals[query], shifts[query], 0
         # The second walk visits just the documents touched, and leaves the sums clean for the next query.
         for term in query_terms:
             for posting in range(starts[term], starts[term + 1]):
                 ordinal = ordinals[posting]
                 if sums[ordinal] > 0:
-                    score = sums[ordinal] + shifts[query]
-                    size = _offer(out_scores[query], out_ordinals[query], size, score, ordinal)
+                    size = _offer(scores, kept, size, sums[ordinal] + shift, ordinal)
                     sums[ordinal] = 0
-        _sort_best_first(out_scores[query], out_ordinals[query], size)
+        _sort_best_first(scores, kept, size)
         out_counts[query] = size
-
-
-def search_postings_reference(
-    starts: NDArray[np.int64],
-    ordinals: NDArray[np.int32],
-    impacts: NDArray[np.float32],
-    terms: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    shifts: NDArray[np.float32],
-    n_documents: int,
-    out_ordinals: NDArray[np.int64],
-    out_scores: NDArray[np.float32],
-    out_counts: NDArray[np.int64],
-) -> None:
-    """The same as `search_postings`, in plain NumPy."""
-    k = out_scores.shape[1]
-    for query in range(len(offsets) - 1):
-        sums = np.zeros(n_documents, dtype=np.float32)
-        for term in terms[offsets[query] : offsets[query + 1]]:
-            column = slice(starts[term], starts[term + 1])
-            sums[ordinals[column]] += impacts[column]
-        matches = np.flatnonzero(sums > 0)
-        scores = sums[matches] + shifts[query]
-        best = np.lexsort((matches, -scores))[:k]
-        out_counts[query] = len(best)
-        out_ordinals[query, : len(best)] = matches[best]
-        out_scores[query, : len(best)] = scores[best]

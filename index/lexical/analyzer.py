@@ -95,7 +95,6 @@ class AnalyzerSettings:
         tokenizer: `words`, `bigrams`, or a name that an installed package offers.
         stopwords: words that are left out, compared before stemming.
         stemmer: a Snowball language, or None.
-
     """
 
     tokenizer: str = "words"

@@ -35,7 +35,6 @@ class BM25:
         k1: how fast repeated terms saturate, at least 0.
         b: how much a document's length counts, from 0 to 1.
         delta: the floor that bm25l and bm25+ give a term that occurs, at least 0; the others ignore it.
-
     """
 
     method: str = "lucene"

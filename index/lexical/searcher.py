@@ -1,6 +1,6 @@
 """Searches the lexical part of an artifact: query texts in, hits out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.index.files import damaged, load_array
-from retrieval.index.kernels.postings import search_postings
+from retrieval.index.kernels import postings_reference
 from retrieval.index.lexical.analyzer import Analyzer, AnalyzerSettings
 from retrieval.index.lexical.vocabulary import Vocabulary
 from retrieval.types import Hits, ScoreKind
@@ -26,6 +26,7 @@ class LexicalSearcher:
         self._analyzer = Analyzer(settings)
         self._vocabulary = Vocabulary(folder)
         self._n_documents = n_documents
+        self._asked = False
         self._starts = load_array(folder / "starts.npy", np.int64)
         self._ordinals = load_array(folder / "ordinals.npy", np.int32)
         self._impacts = load_array(folder / "impacts.npy", np.float32)
@@ -69,10 +70,20 @@ class LexicalSearcher:
 
     def _search_part(self, queries: Sequence[str], hits: Hits, part: slice) -> None:
         terms, offsets, shifts = self._encode(queries)
-        search_postings(
+        self._kernel(len(queries))(
             self._starts, self._ordinals, self._impacts, terms, offsets, shifts, self._n_documents,
             hits.ordinals[part], hits.scores[part], hits.counts[part],
         )  # fmt: skip
+
+    def _kernel(self, n_queries: int) -> Callable[..., None]:
+        """The compiled kernel, but for a first query that comes alone: loading numba would take longer than NumPy."""
+        if n_queries == 1 and not self._asked:
+            self._asked = True
+            return postings_reference.search_postings
+        from retrieval.index.kernels.postings import search_postings
+
+        kernel: Callable[..., None] = search_postings
+        return kernel
 
     def _encode(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """The queries' known terms, where each query's begin, and what each query gives every document."""

@@ -7,7 +7,7 @@ import typer
 
 from retrieval._version import __version__
 from retrieval.cli import evaluate, index, search
-from retrieval.errors import RetrievalError
+from retrieval.errors import InputError, RetrievalError
 
 __all__ = ["app", "main"]
 
@@ -44,19 +44,20 @@ def main() -> None:
     try:
         app()
     except RetrievalError as error:
-        _fail(str(error), error.hint)
+        # An option that cannot be used is usage; its subclasses say that a file cannot be read.
+        _fail(str(error), error.hint, code=2 if type(error) is InputError else 1)
     except BrokenPipeError:
         # The reader of our output has left, as `head` does.
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        _fail(str(error), None)
+        _fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _fail(message: str, hint: str | None) -> None:
+def _fail(message: str, hint: str | None = None, *, code: int = 1) -> None:
     typer.echo(f"error: {message}", err=True)
     if hint:
         typer.echo(f"hint: {hint}", err=True)
-    sys.exit(1)
+    sys.exit(code)

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from retrieval.protocols import Progress, silent
 
+_WIDEST = 100_000
+
 __all__ = ["print_json", "print_table", "progress", "say"]
 
 
@@ -32,9 +34,9 @@ def print_table(columns: list[str], rows: list[list[str]], *, title: str | None 
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    needed = console.measure(table).minimum
-    Console(width=max(console.width, needed)).print(table)
+    needed = Console(width=_WIDEST).measure(table).maximum
+    # Cells are texts: a file's name may look like rich's markup.
+    Console(width=max(Console().width, needed), markup=False, emoji=False, highlight=False).print(table)
 
 
 @contextmanager

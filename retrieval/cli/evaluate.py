@@ -1,6 +1,7 @@
 """`retrieval eval`: measure systems on a test collection."""
 
 import platform
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,11 +27,15 @@ from retrieval.cli.options import (
     make_lexical,
 )
 from retrieval.corpus import read_documents
-from retrieval.encoders.models import model_name
-from retrieval.errors import InputError
+from retrieval.encoders.dense import load_encoder
+from retrieval.errors import ArtifactDamagedError, ArtifactMissingError, InputError
 from retrieval.index.documents import fingerprint_of
 from retrieval.indexing import Index, LexicalOptions, versions
-from retrieval.pipeline import MODES, Retriever
+from retrieval.pipeline import MODES, Retriever, load_query_encoder
+from retrieval.protocols import Encoder
+
+# A comma inside parentheses belongs to a measure: P(rel=2,judged_only=True)@5.
+_COMMA = re.compile(r",(?![^(]*\))")
 
 app = typer.Typer(help="Measure systems on a test collection.", no_args_is_help=True)
 
@@ -70,17 +75,23 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Evaluate systems on DATA: one TREC run each, results.json, and a table."""
-    names = using.split(",")
-    chosen = parse_measures(measures.split(","))
-    collection = load_collection(data, split, on_error=on_error.value)
-    lexical = make_lexical(bm25, language)
-    opened = Index.open(index) if index else _index_of(data, out / "index", names, dense, lexical, device)
+    names = _systems(using)
     settings = make_fusion(fusion, weight, depth)
-    retrievers = [Retriever(opened, using=name, fusion=settings, device=device, threads=threads) for name in names]
-    fit = check_fit(collection, opened.documents.all_ids())
+    chosen = parse_measures(_COMMA.split(measures))
+    collection = load_collection(data, split, on_error=on_error.value)
+    if index:
+        opened = Index.open(index)
+        encoder = load_query_encoder(opened, device) if _needs_dense(names) else None
+        fit = check_fit(collection, opened.documents.all_ids())
+    else:
+        encoder = _document_encoder(names, dense, device)
+        fit = check_fit(collection, (document.id for document in read_documents(data)))
     collection.problems.extend(fit.notes(keep_self=keep_self))
     for problem in collection.problems:
         say(f"note: {problem}")
+    if not index:
+        opened = _index_of(data, out / "index", make_lexical(bm25, language), encoder)
+    retrievers = [Retriever(opened, using=name, fusion=settings, encoder=encoder, threads=threads) for name in names]
     results = [
         evaluate_system(
             retriever.using,
@@ -102,26 +113,42 @@ def run(
         _show(collection, results)
 
 
-def _index_of(
-    data: Path, path: Path, names: list[str], dense: str | None, lexical: LexicalOptions, device: str | None
-) -> Index:
-    """The index of DATA: the one that an earlier call left at `path` if it was built the same way, or a new one."""
-    needed = {part for name in names for part in MODES.get(name, ())}
-    if "dense" in needed and dense is None:
+def _systems(using: str) -> list[str]:
+    """The names, each once; checked before an index is built for them."""
+    names = list(dict.fromkeys(name.strip() for name in using.split(",")))
+    if unknown := [name for name in names if name not in MODES]:
+        raise InputError(f"--using takes {', '.join(MODES)}, with commas; got {unknown[0]!r}")
+    return names
+
+
+def _needs_dense(names: list[str]) -> bool:
+    return any("dense" in MODES[name] for name in names)
+
+
+def _document_encoder(names: list[str], dense: str | None, device: str | None) -> Encoder | None:
+    if dense is None and _needs_dense(names):
         raise InputError("dense search needs a model", hint="name one: --dense minilm")
-    if path.exists() and _is_built(path, data, lexical, dense):
+    return load_encoder(dense, device=device) if dense else None
+
+
+def _index_of(data: Path, path: Path, lexical: LexicalOptions, encoder: Encoder | None) -> Index:
+    """The index of DATA: the one that an earlier call left at `path` if it was built the same way, or a new one."""
+    if _is_built(path, data, lexical, encoder):
         say(f"{path}: using the index that is there")
         return Index.open(path)
     with progress() as show:
-        return Index.build(data, path, lexical=lexical, dense=dense, device=device, overwrite=True, progress=show)
+        return Index.build(data, path, lexical=lexical, dense=encoder, overwrite=True, progress=show)
 
 
-def _is_built(path: Path, data: Path, lexical: LexicalOptions, dense: str | None) -> bool:
-    manifest = Index.open(path).manifest
+def _is_built(path: Path, data: Path, lexical: LexicalOptions, encoder: Encoder | None) -> bool:
+    try:
+        manifest = Index.open(path).manifest
+    except (ArtifactMissingError, ArtifactDamagedError):
+        return False  # none, or what a build or a copy left when it was killed
     part = manifest.lexical
     if part is None or (part.analyzer, part.bm25) != (lexical.analyzer, lexical.bm25):
         return False
-    if dense and (manifest.dense is None or manifest.dense.encoder["model"] != model_name(dense)):
+    if encoder and (manifest.dense is None or manifest.dense.encoder != encoder.card):
         return False
     return manifest.fingerprint == fingerprint_of(read_documents(data))
 

@@ -110,10 +110,12 @@ def info(directory: Annotated[Path, typer.Argument(metavar="DIR")], json: JsonOp
 
 
 @app.command()
-def verify(directory: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
+def verify(directory: Annotated[Path, typer.Argument(metavar="DIR")], json: JsonOption = False) -> None:
     """Read every file of an index and compare its checksum with the manifest's."""
     index = Index.open(directory)
     damages = index.damages()
+    if json:
+        print_json({"path": str(directory), "files": len(index.manifest.files), "damages": damages})
     for damage in damages:
         say(damage)
     if damages:

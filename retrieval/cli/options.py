@@ -10,6 +10,7 @@ from retrieval.fusion import Fusion, MinMax, ReciprocalRank, ZScore
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.indexing import LexicalOptions
+from retrieval.pipeline import MODES
 
 # ruff: noqa: D101 - the names say it
 
@@ -57,6 +58,8 @@ def make_fusion(name: FusionName, weights: list[str] | None, depth: int) -> Fusi
 
 def _weight(text: str) -> tuple[str, float]:
     stage, _, number = text.partition("=")
+    if stage not in MODES["hybrid"]:
+        raise InputError(f"--weight takes STAGE=NUMBER with a stage of {', '.join(MODES['hybrid'])}; got {text!r}")
     try:
         return stage, float(number)
     except ValueError as error:

@@ -22,6 +22,7 @@ from retrieval.cli.options import (
     make_fusion,
 )
 from retrieval.corpus import read_queries
+from retrieval.formats import is_unicode
 from retrieval.index.files import write_whole
 from retrieval.pipeline import Retriever
 from retrieval.types import Hit
@@ -47,7 +48,8 @@ def search(
     explain: Annotated[bool, typer.Option("--explain", help="Show what each stage said of a hit.")] = False,
     json: JsonOption = False,
     queries: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Answer every query of a JSONL, TSV or CSV file.")
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="Answer every query of a JSONL, TSV or CSV file."),
     ] = None,
     format: Annotated[RunFormat, typer.Option(help="Form of the answers to --queries.")] = RunFormat.TREC,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answers to --queries here.")] = None,
@@ -58,14 +60,16 @@ def search(
     """Answer QUERY, or each query of a file, from the index at DIR."""
     if (query is None) == (queries is None):
         raise typer.BadParameter("give either QUERY or --queries FILE")
+    if out is not None and queries is None:
+        raise typer.BadParameter("--out goes with --queries FILE")
+    if query is not None and not is_unicode(query):
+        raise typer.BadParameter("QUERY is not text in UTF-8")
     retriever = Retriever(
         directory, using=using, fusion=make_fusion(fusion, weight, depth), device=device, threads=threads
     )
     if queries is not None:
         _write(_answers(retriever, queries, k, RunFormat.JSONL if json else format, tag), out)
         return
-    if out is not None:
-        raise typer.BadParameter("--out goes with --queries FILE")
     hits = retriever.search(query or "", k)
     if json:
         print_json({"query": query, "using": retriever.using, "k": k, "hits": [asdict(hit) for hit in hits]})
@@ -93,6 +97,7 @@ def _write(content: str, out: Path | None) -> None:
     if out is None:
         typer.echo(content, nl=False)
     else:
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, content.encode())
 
 

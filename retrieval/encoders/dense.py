@@ -28,7 +28,6 @@ def load_encoder(model: str, *, device: str | None = None, expected: Mapping[str
     Raises:
         MissingExtraError: sentence-transformers is not installed.
         ModelError: the model cannot be found or loaded, compares vectors by a distance, or is not the expected one.
-
     """
     encoder = DenseEncoder(model, device=device)
     for name in ("weights", "prompts", "pooling", "max_length", "similarity") if expected else ():

@@ -19,11 +19,10 @@ def locate(model: str) -> str:
     Raises:
         MissingExtraError: `minilm` is asked for and its package is not installed.
         ModelError: `minilm` has other weights than all-MiniLM-L6-v2, or a path is no folder.
-
     """
     if model == MINILM:
         return str(_minilm_folder())
-    if Path(model).is_dir():
+    if model and Path(model).is_dir():
         return model_name(model)
     # An id of the hub is a name, or an owner and a name.
     if not model or model.startswith((".", "/", "~")) or model.count("/") > 1:
@@ -33,7 +32,8 @@ def locate(model: str) -> str:
 
 def model_name(model: str) -> str:
     """The name under which an index remembers a model: a folder's absolute path, else the name itself."""
-    return str(Path(model).resolve()) if model != MINILM and Path(model).is_dir() else model
+    is_folder = bool(model) and model != MINILM and Path(model).is_dir()
+    return str(Path(model).resolve()) if is_folder else model
 
 
 def _minilm_folder() -> Path:

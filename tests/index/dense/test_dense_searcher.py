@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from retrieval.errors import InputError
+from retrieval.index.dense.builder import DenseBuilder
+from retrieval.index.dense.searcher import DenseSearcher
+from retrieval.types import ScoreKind
+
+
+def make(folder: Path, vectors: NDArray[np.float32]) -> DenseSearcher:
+    """A searcher over vectors whose ordinals are their places."""
+    with DenseBuilder(folder, vectors.shape[1]) as builder:
+        builder.add(np.arange(len(vectors)), vectors)
+    return DenseSearcher(folder, ScoreKind.DOT, builder.largest_norm)
+
+
+def random_vectors(n: int, d: int, seed: int) -> NDArray[np.float32]:
+    """Directions on the unit sphere."""
+    vectors = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_hits_are_the_best_by_exact_arithmetic(tmp_path: Path) -> None:
+    """Against float64: the same documents in the same order, scores to 1e-6."""
+    vectors, queries = random_vectors(3000, 96, 1), random_vectors(40, 96, 2)
+    hits = make(tmp_path, vectors).search(queries, 50)
+    exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
+    best = np.argsort(-exact, axis=1)[:, :50]
+    np.testing.assert_allclose(hits.scores, np.take_along_axis(exact, best, axis=1), atol=1e-6)
+    assert (hits.ordinals == best).mean() > 0.999
+
+
+@given(seed=st.integers(0, 1000), k=st.integers(1, 60), copies=st.integers(1, 40))
+def test_near_ties_are_ordered_the_same_in_every_batch(
+    seed: int, k: int, copies: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Vectors that differ in their last bits, many of them: alone, in a large batch and threaded."""
+    base = random_vectors(10, 48, seed)
+    noise = np.random.default_rng(seed).uniform(-1, 1, (10 * copies, 48)).astype(np.float32) * 1e-7
+    searcher = make(tmp_path_factory.mktemp("dense"), np.repeat(base, copies, axis=0) + noise)
+    queries = random_vectors(33, 48, seed + 1)
+    together = searcher.search(queries, k, threads=2)
+    for i in (0, 7, 32):
+        alone = searcher.search(queries[i : i + 1], k)
+        np.testing.assert_array_equal(alone.ordinals[0], together.ordinals[i])
+        np.testing.assert_array_equal(alone.scores[0], together.scores[i])
+    ordered = np.lexsort((together.ordinals[0], -together.scores[0]))
+    assert ordered.tolist() == list(range(together.scores.shape[1]))
+
+
+def test_documents_without_a_vector_keep_their_ordinals(tmp_path: Path) -> None:
+    """Ordinals 2, 5 and 9 have vectors; they are what is found."""
+    with DenseBuilder(tmp_path, 3) as builder:
+        builder.add(np.array([2, 5]), np.eye(3, dtype=np.float32)[:2])
+        builder.add(np.array([9]), np.eye(3, dtype=np.float32)[2:])
+    searcher = DenseSearcher(tmp_path, ScoreKind.COSINE, builder.largest_norm)
+    hits = searcher.search(np.array([[0.1, 0.2, 0.3]], dtype=np.float32), 10)
+    assert hits.ordinals[0].tolist() == [9, 5, 2]
+
+
+def test_vectors_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
+    """A vector that is not finite, or of another width, when building and when asking."""
+    with DenseBuilder(tmp_path, 2) as builder:
+        with pytest.raises(InputError, match="the vector of document 8 is not finite"):
+            builder.add(np.array([7, 8]), np.array([[0, 1], [np.nan, 1]], dtype=np.float32))
+        with pytest.raises(InputError, match=r"vectors must be \(1, 2\); got \(1, 3\)"):
+            builder.add(np.array([7]), np.ones((1, 3), dtype=np.float32))
+        builder.add(np.array([7]), np.ones((1, 2), dtype=np.float32))
+    searcher = DenseSearcher(tmp_path, ScoreKind.DOT, builder.largest_norm)
+    with pytest.raises(InputError, match=r"query vectors must be \(n, 2\)"):
+        searcher.search(np.ones((1, 3), dtype=np.float32), 1)
+    with pytest.raises(InputError, match="must be finite"):
+        searcher.search(np.full((1, 2), np.inf, dtype=np.float32), 1)
+
+
+@pytest.mark.gpu
+def test_the_gpu_gives_what_the_cpu_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ordinals and scores agree to the bit, as both are scored again the same way."""
+    faiss = pytest.importorskip("faiss")
+    if not hasattr(faiss, "get_num_gpus") or faiss.get_num_gpus() == 0:
+        pytest.skip("faiss sees no GPU")
+    vectors, queries = random_vectors(20_000, 128, 1), random_vectors(64, 128, 2)
+    on_gpu = make(tmp_path, vectors).search(queries, 100)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+    on_cpu = DenseSearcher(tmp_path, ScoreKind.DOT, 1.0).search(queries, 100)
+    np.testing.assert_array_equal(on_gpu.ordinals, on_cpu.ordinals)
+    np.testing.assert_array_equal(on_gpu.scores, on_cpu.scores)

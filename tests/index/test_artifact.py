@@ -1,0 +1,175 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval.errors import (
+    ArtifactDamagedError,
+    ArtifactExistsError,
+    ArtifactMissingError,
+    ArtifactVersionError,
+    CorpusError,
+)
+from retrieval.index.artifact import ArtifactWriter
+from retrieval.indexing import Index
+from retrieval.pipeline import Retriever
+from retrieval.types import Document
+
+
+@pytest.fixture
+def index(documents: list[Document], tmp_path: Path) -> Index:
+    """A lexical index of the six documents."""
+    return Index.build(documents, tmp_path / "index")
+
+
+def edit_manifest(index: Index, **fields: object) -> None:
+    """Change fields of the manifest on disk."""
+    path = index.path / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def files(index: Index) -> list[Path]:
+    """Every file that the manifest names."""
+    return [index.path / index.manifest.folder / name for name in index.manifest.files]
+
+
+def test_the_manifest_tells_how_the_index_was_made(index: Index) -> None:
+    """Settings, fingerprint, versions and a checksum for every file, and no file that it does not name."""
+    manifest = json.loads((index.path / "manifest.json").read_text())
+    assert manifest["format"] == 1
+    assert manifest["documents"] == 6
+    assert manifest["lexical"]["bm25"] == {"method": "lucene", "k1": 1.5, "b": 0.75, "delta": 0.5}
+    assert manifest["lexical"]["analyzer"]["stemmer"] == "english"
+    assert manifest["fingerprint"].startswith("sha256:")
+    assert {"python", "numpy", "bm25s"} <= set(manifest["provenance"]["versions"])
+    there = {path for path in index.path.rglob("*") if path.is_file()}
+    assert there == {*files(index), index.path / "manifest.json"}
+
+
+def test_nothing_is_pickled(index: Index) -> None:
+    """Arrays are plain .npy files, which load without pickle."""
+    for file in files(index):
+        assert file.suffix in (".npy", ".arrow")
+        if file.suffix == ".npy":
+            np.load(file, allow_pickle=False)
+
+
+def test_the_fingerprint_is_that_of_the_documents(documents: list[Document], tmp_path: Path) -> None:
+    """It does not depend on the settings, and any change of a document changes it."""
+    one = Index.build(documents, tmp_path / "one").manifest.fingerprint
+    changed = [Document(id=d.id, text=d.text, title=d.title, metadata={"year": 1}) for d in documents]
+    assert Index.build(iter(documents), tmp_path / "two").manifest.fingerprint == one
+    assert Index.build(changed, tmp_path / "three").manifest.fingerprint != one
+
+
+def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
+    """Absent or complete: the folder was not there, and is not there."""
+    with pytest.raises(CorpusError):
+        Index.build([{"_id": "a", "text": "wind"}, {"_id": "a", "text": "sky"}], tmp_path / "index")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_replacement_leaves_the_index_that_was(index: Index) -> None:
+    """It opens, its files are whole, and it answers."""
+    with pytest.raises(CorpusError):
+        Index.build([{"_id": "a", "text": 5}], index.path, overwrite=True)
+    again = Index.open(index.path)
+    assert again.damages() == []
+    assert [hit.id for hit in Retriever(again).search("oxygen")] == ["c"]
+
+
+def test_an_index_is_replaced_only_if_that_is_asked_for(index: Index) -> None:
+    """A reader that has the old one open keeps it."""
+    with pytest.raises(ArtifactExistsError, match="already holds an index") as error:
+        Index.build([], index.path)
+    assert error.value.hint == "replace it with --overwrite"
+    replaced = Index.build([{"_id": "z", "text": "oxygen"}], index.path, overwrite=True)
+    assert replaced.manifest.generation == 2
+    assert [hit.id for hit in Retriever(replaced).search("oxygen")] == ["z"]
+    assert [hit.id for hit in Retriever(index).search("oxygen")] == ["c"]
+    assert sorted(path.name for path in index.path.iterdir()) == ["generation-2", "manifest.json"]
+
+
+def test_a_damaged_index_can_be_replaced(index: Index) -> None:
+    """Overwriting does not need to read what is there."""
+    (index.path / "manifest.json").write_text("{")
+    assert len(Index.build([{"_id": "z", "text": "oxygen"}], index.path, overwrite=True)) == 1
+
+
+def test_what_an_interrupted_build_left_is_swept(documents: list[Document], tmp_path: Path) -> None:
+    """A folder without a manifest is no index; the next build takes its place."""
+    writer = ArtifactWriter(tmp_path / "index").__enter__()
+    (writer.folder / "documents.arrow").write_text("half")
+    with pytest.raises(ArtifactMissingError):
+        Index.open(tmp_path / "index")
+    assert len(Index.build(documents, tmp_path / "index")) == len(documents)
+    assert len([path for path in (tmp_path / "index").iterdir() if path.is_dir()]) == 1
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    """Also when overwriting is allowed."""
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ArtifactExistsError, match="is there and is not just an index"):
+        Index.build([], tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_no_index(tmp_path: Path) -> None:
+    """The message says how to make one."""
+    with pytest.raises(ArtifactMissingError, match="no index at") as error:
+        Index.open(tmp_path / "nothing")
+    assert "retrieval index build" in str(error.value.hint)
+
+
+def test_a_newer_format_is_named(index: Index) -> None:
+    """An older version does not guess at what it cannot know."""
+    edit_manifest(index, format=99, surprise={})
+    with pytest.raises(ArtifactVersionError, match="written in format 99, this version reads up to 1"):
+        Index.open(index.path)
+
+
+def test_an_unknown_component_is_named(index: Index) -> None:
+    """In a format that this version does read."""
+    edit_manifest(index, quantum={})
+    with pytest.raises(ArtifactDamagedError, match=r"manifest.json: quantum: Extra inputs are not permitted"):
+        Index.open(index.path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": "one"}', '{"format": 1}'])
+def test_a_manifest_that_is_none(content: str, index: Index) -> None:
+    """An error that names the file."""
+    (index.path / "manifest.json").write_text(content)
+    with pytest.raises(ArtifactDamagedError, match=r"manifest\.json"):
+        Index.open(index.path)
+
+
+def test_a_manifest_cannot_lead_out_of_the_index(index: Index) -> None:
+    """Its folder is a name of one form."""
+    edit_manifest(index, folder="../../elsewhere")
+    with pytest.raises(ArtifactDamagedError, match="folder"):
+        Index.open(index.path)
+
+
+def test_each_missing_or_cut_file_is_named(index: Index, tmp_path: Path) -> None:
+    """Opening checks that every file is there and has its size."""
+    for number, file in enumerate(files(index)):
+        copy = tmp_path / f"copy-{number}"
+        shutil.copytree(index.path, copy)
+        broken = copy / file.relative_to(index.path)
+        broken.write_bytes(broken.read_bytes()[:-1])
+        with pytest.raises(ArtifactDamagedError, match=f"{broken.name}: has .* bytes, expected"):
+            Index.open(copy)
+        broken.unlink()
+        with pytest.raises(ArtifactDamagedError, match=f"{broken.name}: is missing"):
+            Index.open(copy)
+
+
+def test_an_altered_byte_is_found_by_its_checksum(index: Index) -> None:
+    """In whichever file."""
+    for file in files(index):
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
+    assert len(index.damages()) == len(files(index))

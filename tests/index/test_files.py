@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.errors import ArtifactDamagedError
+from retrieval.index.files import ArrayAppender, load_array, write_whole
+
+
+@given(sizes=st.lists(st.integers(0, 50), max_size=6), width=st.integers(1, 4))
+def test_an_array_written_in_parts_reads_as_one(
+    sizes: list[int], width: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As many parts as there are, of any size, none too."""
+    path = tmp_path_factory.mktemp("arrays") / "array.npy"
+    parts = [np.arange(size * width, dtype=np.float32).reshape(size, width) for size in sizes]
+    with ArrayAppender(path, np.float32, (width,)) as appender:
+        for part in parts:
+            appender.append(part)
+    expected = np.concatenate(parts) if parts else np.empty((0, width), dtype=np.float32)
+    np.testing.assert_array_equal(load_array(path, np.float32, ndim=2), expected)
+
+
+def test_an_array_of_another_kind_is_an_error(tmp_path: Path) -> None:
+    """Type, dimensions, pickled objects and what is no array at all."""
+    path = tmp_path / "array.npy"
+    np.save(path, np.zeros(3, dtype=np.int32))
+    with pytest.raises(ArtifactDamagedError, match="holds 1-d int32, expected 1-d float32"):
+        load_array(path, np.float32)
+    with pytest.raises(ArtifactDamagedError, match="expected 2-d int32"):
+        load_array(path, np.int32, ndim=2)
+    np.save(path, np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ArtifactDamagedError, match="not a readable array"):
+        load_array(path, np.int32)
+    path.write_bytes(b"")
+    with pytest.raises(ArtifactDamagedError, match="not a readable array"):
+        load_array(path, np.int32)
+
+
+def test_a_loaded_array_cannot_be_changed(tmp_path: Path) -> None:
+    """What is committed stays as it is."""
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(ValueError, match="read-only"):
+        load_array(tmp_path / "array.npy", np.float64)[0] = 1
+
+
+def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
+    """And nothing else is left beside it."""
+    write_whole(tmp_path / "file", b"old")
+    write_whole(tmp_path / "file", b"new")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]

@@ -1,0 +1,138 @@
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval.errors import ArtifactMissingError, InputError, ModelError
+from retrieval.fusion import ReciprocalRank
+from retrieval.indexing import Index
+from retrieval.pipeline import MODES, Retriever
+from retrieval.types import Document, ScoreKind
+
+
+@pytest.fixture(scope="module")
+def index(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
+    """Both parts, over documents of which one is empty."""
+    documents = [
+        Document(id="a", title="Aurora", text="Solar wind makes the sky glow.", metadata={"year": 2001}),
+        Document(id="b", title="Storms", text="A magnetic storm follows the solar wind."),
+        Document(id="c", text="Oxygen glows green, nitrogen glows red."),
+        Document(id="d", text=""),
+        Document(id="e", text="An electron meets an ion in the plasma."),
+    ]
+    return Index.build(documents, tmp_path_factory.mktemp("pipeline") / "index", dense=str(tiny_model))
+
+
+def test_a_hit_brings_its_document(index: Index) -> None:
+    """Id, title, text, metadata, rank and score."""
+    best, second = Retriever(index, using="lexical").search("solar wind sky")
+    assert (best.id, best.title, best.text, best.rank) == ("a", "Aurora", "Solar wind makes the sky glow.", 1)
+    assert best.metadata == {"year": 2001}
+    assert (second.id, second.rank, second.metadata) == ("b", 2, {})
+    assert best.score > second.score > 0
+    assert best.signals["lexical"].score == best.score
+
+
+def test_the_most_that_the_index_holds_is_the_default(index: Index, tmp_path: Path) -> None:
+    """Hybrid over both parts, else the part there is."""
+    assert Retriever(index).using == "hybrid"
+    lexical = Index.build([Document(id="a", text="wind")], tmp_path / "lexical")
+    assert Retriever(lexical).using == "lexical"
+    assert Retriever(tmp_path / "lexical").search("wind")[0].id == "a"
+
+
+def test_hybrid_keeps_what_each_stage_said(index: Index) -> None:
+    """Ranks and raw scores are those of the stages by themselves; a stage without the document is not named."""
+    hybrid = Retriever(index, using="hybrid").search("solar wind", k=4)
+    for stage in ("lexical", "dense"):
+        alone = {hit.id: hit for hit in Retriever(index, using=stage).search("solar wind", k=4)}
+        for hit in hybrid:
+            assert (stage in hit.signals) == (hit.id in alone)
+            if stage in hit.signals:
+                assert hit.signals[stage].rank == alone[hit.id].rank
+                assert hit.signals[stage].score == pytest.approx(alone[hit.id].score, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("using", "kind"),
+    [("lexical", ScoreKind.BM25), ("dense", ScoreKind.COSINE), ("hybrid", ScoreKind.SCORE_FUSION)],
+)
+def test_scores_say_what_they_mean(using: str, kind: ScoreKind, index: Index) -> None:
+    """And ranks fused are rank fusion."""
+    assert Retriever(index, using=using).search_batch(["wind"]).kind == kind
+    fused = Retriever(index, using="hybrid", fusion=ReciprocalRank()).search_batch(["wind"])
+    assert fused.kind == ScoreKind.RANK_FUSION
+
+
+@pytest.mark.parametrize("using", MODES)
+def test_questions_without_an_answer(using: str, index: Index) -> None:
+    """An empty query has no hits in any mode, alone or between others; k above the corpus brings all that match."""
+    retriever = Retriever(index, using=using)
+    assert retriever.search("") == retriever.search(" \n") == []
+    assert retriever.search("wind", k=0) == []
+    counts = retriever.search_batch(["wind", "", "sky"], k=1000).counts
+    assert counts[1] == 0
+    assert counts[0] == (2 if using == "lexical" else 4)
+
+
+def test_an_unknown_word_matches_nothing_by_text(index: Index) -> None:
+    """A dense search still has its nearest documents."""
+    assert Retriever(index, using="lexical").search("zyzzyva") == []
+    assert len(Retriever(index, using="dense").search("zyzzyva", k=2)) == 2
+
+
+@pytest.mark.parametrize("using", MODES)
+def test_a_batch_equals_its_queries_one_by_one(using: str, index: Index) -> None:
+    """Ids in the same order, scores to the encoder's precision."""
+    retriever = Retriever(index, using=using)
+    queries = ["solar wind", "oxygen", "", "plasma storm sky"]
+    batch = retriever.search_batch(queries, k=3)
+    for i, query in enumerate(queries):
+        assert [hit.id for hit in retriever.resolve(batch, i)] == [hit.id for hit in retriever.search(query, k=3)]
+        scores = [hit.score for hit in retriever.search(query, k=3)]
+        np.testing.assert_allclose(batch.row(i)[1], scores, atol=1e-5)
+
+
+def test_search_from_an_event_loop(index: Index) -> None:
+    """Several questions at once, the same answers."""
+
+    async def ask() -> list[list[str]]:
+        retriever = Retriever(index, using="hybrid")
+        answers = await asyncio.gather(*(retriever.asearch(query) for query in ("wind", "oxygen", "")))
+        return [[hit.id for hit in hits] for hits in answers]
+
+    retriever = Retriever(index, using="hybrid")
+    assert asyncio.run(ask()) == [[hit.id for hit in retriever.search(query)] for query in ("wind", "oxygen", "")]
+
+
+def test_a_part_that_is_not_there(tmp_path: Path) -> None:
+    """The message says what the index has, and how to build the rest."""
+    index = Index.build([Document(id="a", text="wind")], tmp_path / "index")
+    with pytest.raises(
+        ArtifactMissingError, match="has no dense part, which hybrid search needs; it has: lexical"
+    ) as e:
+        Retriever(index, using="hybrid")
+    assert "--dense MODEL" in str(e.value.hint)
+
+
+def test_wrong_arguments_are_refused(index: Index) -> None:
+    """Each by name."""
+    with pytest.raises(InputError, match="using must be one of lexical, dense, hybrid; got 'psychic'"):
+        Retriever(index, using="psychic")
+    with pytest.raises(InputError, match="k must be at least 0; got -1"):
+        Retriever(index).search("wind", k=-1)
+    with pytest.raises(InputError, match="queries must be a sequence of strings"):
+        Retriever(index).search_batch("wind")
+    with pytest.raises(InputError, match="threads must be at least 1; got 0"):
+        Retriever(index, threads=0)
+
+
+def test_a_model_that_has_changed_since_the_build(make_model: Callable[..., Path], tmp_path: Path) -> None:
+    """Its vectors would be compared with those of another model."""
+    model = make_model()
+    index = Index.build([Document(id="a", text="wind")], tmp_path / "index", dense=str(model))
+    make_model(seed=1)
+    with pytest.raises(ModelError, match="is not the one the index was built with"):
+        Retriever(index, using="dense").search("wind")
