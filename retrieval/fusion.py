@@ -8,6 +8,7 @@ gets nothing from it. They differ in what a list says:
     ReciprocalRank  1 / (constant + rank): Cormack et al., "Reciprocal rank fusion" (SIGIR 2009)
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ Scores = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fusion:
+class Fusion(ABC):
     """How lists are put together.
 
     Attributes:
@@ -47,9 +48,9 @@ class Fusion:
         """What the fused scores mean."""
         return ScoreKind.SCORE_FUSION
 
+    @abstractmethod
     def rescale(self, scores: NDArray[np.float32]) -> Scores:
         """What a list says of its documents, given their scores, best first and at least one."""
-        raise NotImplementedError
 
 
 class MinMax(Fusion):
