@@ -32,9 +32,9 @@ lint: $(STAMP) ## ruff: style and formatting
 types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
-bench: $(STAMP) ## ours and the peers' in one run, as ratios
+bench: $(STAMP) ## ours and the peer's in one run, as ratios; DATA=FOLDER for another collection
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
-	$(BIN)/python benchmarks/lexical.py
+	$(BIN)/python benchmarks/lexical.py $(if $(DATA),--data $(DATA))
 
 wheel: $(STAMP) ## build dist/*.whl
 	$(BIN)/python -m build --wheel --no-isolation

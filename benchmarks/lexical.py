@@ -67,6 +67,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=default, help="a folder in BEIR's layout")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    if not (options.data / "queries.jsonl").is_file():
+        parser.error(f"no collection in BEIR's layout at {options.data}; name one with --data")
     documents = list(read_documents(options.data))
     queries = [query.text for query in read_queries(options.data / "queries.jsonl")]
     with tempfile.TemporaryDirectory() as folder:

@@ -113,12 +113,14 @@ def _write_texts(
     from retrieval.index.lexical.builder import LexicalBuilder
 
     builder = LexicalBuilder(options.analyzer, options.bm25) if options else None
+    progress("read", 0, None)
     with DocumentWriter(folder / "documents.arrow") as writer:
         for batch in _windows(documents):
             writer.add(batch)
             if builder:
                 builder.add(document.contents for document in batch)
             progress("read", writer.count, None)
+    progress("read", writer.count, writer.count)
     if builder:
         (folder / "lexical").mkdir()
         builder.write(folder / "lexical")
@@ -136,6 +138,7 @@ def _write_vectors(folder: Path, encoder: Encoder, count: int, progress: Progres
         done += more
         progress("encode", done, count)
 
+    tell(0)
     with DenseBuilder(folder / "dense", card["dimensions"]) as builder:
         for window in _windows(enumerate(DocumentReader(folder / "documents.arrow").contents())):
             filled = [(ordinal, text) for ordinal, text in window if text]

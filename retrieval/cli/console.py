@@ -25,13 +25,13 @@ def print_json(content: Any, *, indent: bool = True) -> None:
     typer.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2 if indent else None).decode())
 
 
-def print_table(columns: list[str], rows: list[list[str]], *, title: str | None = None) -> None:
-    """A table; the first column is text, the others are figures. Never cut off, also in a pipe."""
+def print_table(columns: list[str], rows: list[list[str]], *, title: str | None = None, figures: bool = True) -> None:
+    """A table; the columns after the first are figures, or texts. Never cut off, also in a pipe."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+        table.add_column(column, justify="right" if number and figures else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     needed = Console(width=_WIDEST).measure(table).maximum

@@ -106,7 +106,7 @@ def info(directory: Annotated[Path, typer.Argument(metavar="DIR")], json: JsonOp
             ["weights", str(dense.encoder["weights"])],
         ]
     rows += [["fingerprint", index.manifest.fingerprint], ["corpus", ", ".join(origin.corpus)]]
-    print_table(["", str(directory)], rows)
+    print_table(["", str(directory)], rows, figures=False)
 
 
 @app.command()

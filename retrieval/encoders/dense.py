@@ -14,7 +14,7 @@ from retrieval.errors import MissingExtraError, ModelError
 __all__ = ["DenseEncoder", "load_encoder"]
 
 # Texts handed to the model in one call: it sorts and batches them, and progress is told after each call.
-_TEXTS_AT_ONCE = 256
+_TEXTS_AT_ONCE = 64
 
 
 def load_encoder(model: str, *, device: str | None = None, expected: Mapping[str, Any] | None = None) -> "DenseEncoder":

@@ -17,7 +17,8 @@ def test_progress_is_told_to_the_end(documents: list[Document], tiny_model: Path
     """Documents read, then documents encoded with their total, empty ones included."""
     told: list[tuple[str, int, int | None]] = []
     Index.build(documents, tmp_path / "index", dense=str(tiny_model), progress=lambda *now: told.append(now))
-    assert ("read", 6, None) in told
+    assert told[0] == ("read", 0, None)
+    assert ("read", 6, 6) in told
     assert told[-1] == ("encode", 6, 6)
 
 
