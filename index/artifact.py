@@ -112,7 +112,7 @@ class Artifact:
         self.path = path
         self.manifest = manifest
         folder = path / manifest.folder
-        self.documents = DocumentReader(folder / "documents.arrow")
+        self.documents = DocumentReader(folder)
         self.lexical: LexicalSearcher | None = None
         self.dense: DenseSearcher | None = None
         if part := manifest.lexical:

@@ -1,7 +1,7 @@
-"""The document store: ids, titles, texts and metadata in one memory-mapped Arrow file, and the corpus' fingerprint."""
+"""The document store: ids, titles, texts and metadata in memory-mapped Arrow files, and the corpus' fingerprint."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,12 +12,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from retrieval.index.files import damaged
+from retrieval.index.filters import allowed_documents
+from retrieval.index.metadata import MetadataTypes, read_columns, write_columns
 from retrieval.types import Document
 
 __all__ = ["DocumentReader", "DocumentWriter", "fingerprint_of"]
 
 # Every batch but the last holds this many rows, so that a row is found by division.
 _ROWS = 8192
+
+_STORE, _COLUMNS = "documents.arrow", "metadata.arrow"
 
 _SCHEMA = pa.schema(
     [
@@ -52,8 +56,10 @@ def _name(digest: Any) -> str:
 class DocumentWriter:
     """Writes documents in the order they come: the first is ordinal 0."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = pa.OSFile(str(path), "wb")
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._types = MetadataTypes()
+        self._file = pa.OSFile(str(folder / _STORE), "wb")
         self._writer = pa.ipc.new_file(self._file, _SCHEMA)
         self._rows: list[Row] = []
         self._hash = hashlib.sha256()
@@ -63,6 +69,7 @@ class DocumentWriter:
         """Add documents, whose metadata must be JSON values."""
         for document in documents:
             row = _row(document)
+            self._types.add(document.metadata)
             self._hash.update(orjson.dumps(row))
             self._rows.append(row)
             self.count += 1
@@ -90,13 +97,19 @@ class DocumentWriter:
             self._flush()
         self._writer.close()
         self._file.close()
+        if error is None:
+            # The types are known now that every document has been seen.
+            rows = DocumentReader(self._folder).metadata()
+            write_columns(self._folder / _COLUMNS, self._types.schema(), rows)
 
 
 class DocumentReader:
     """Reads documents by ordinal; opening costs the same for any number of them."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = path = folder / _STORE
+        self._columns: tuple[pa.Table, dict[str, str]] | None = None
         try:
             self._file = pa.ipc.open_file(pa.memory_map(str(path)))
         except (OSError, pa.ArrowException) as error:
@@ -139,6 +152,24 @@ class DocumentReader:
         """Every external id, in order, one batch in memory at a time."""
         for number in range(self._file.num_record_batches):
             yield from self._batch(number).column("id").to_pylist()
+
+    def metadata(self) -> Iterator[list[dict[str, Any]]]:
+        """The metadata of every document, in order, in batches."""
+        for number in range(self._file.num_record_batches):
+            yield [orjson.loads(text) for text in self._batch(number).column("metadata").to_pylist()]
+
+    def allowed(self, filter_: Mapping[str, Any]) -> NDArray[np.bool_]:
+        """Which documents a metadata filter allows, (n,); see `retrieval.index.filters`.
+
+        Raises:
+            FilterError: the filter cannot be understood; it names the place.
+        """
+        if self._columns is None:
+            self._columns = read_columns(self._folder / _COLUMNS)
+        columns, untyped = self._columns
+        if columns.num_columns and columns.num_rows != self._count:
+            raise damaged(self._folder / _COLUMNS, f"holds {columns.num_rows} rows, expected {self._count}")
+        return allowed_documents(filter_, columns, untyped, self._count)
 
     def contents(self) -> Iterator[str]:
         """What is indexed of each document, in order, one batch in memory at a time."""

@@ -3,6 +3,7 @@
 RetrievalError
 ├── InputError               what came in is wrong: an option, a query, a parameter
 │   ├── CorpusError          a document or query that cannot be read, with file and line
+│   ├── FilterError          a metadata filter that cannot be understood, with the place in it
 │   └── CollectionError      a test collection whose parts do not fit together
 ├── ArtifactError            an index on disk
 │   ├── ArtifactExistsError  something stands where the index should go
@@ -21,6 +22,7 @@ __all__ = [
     "ArtifactVersionError",
     "CollectionError",
     "CorpusError",
+    "FilterError",
     "InputError",
     "MissingExtraError",
     "ModelError",
@@ -48,6 +50,15 @@ class CorpusError(InputError):
         super().__init__(f"{where}: {reason}", hint=hint)
         self.source = source
         self.position = position
+        self.reason = reason
+
+
+class FilterError(InputError):
+    """A metadata filter that cannot be understood."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
+        self.place = place
         self.reason = reason
 
 

@@ -114,7 +114,7 @@ def _write_texts(
 
     builder = LexicalBuilder(options.analyzer, options.bm25) if options else None
     progress("read", 0, None)
-    with DocumentWriter(folder / "documents.arrow") as writer:
+    with DocumentWriter(folder) as writer:
         for batch in _windows(documents):
             writer.add(batch)
             if builder:
@@ -140,7 +140,7 @@ def _write_vectors(folder: Path, encoder: Encoder, count: int, progress: Progres
 
     tell(0)
     with DenseBuilder(folder / "dense", card["dimensions"]) as builder:
-        for window in _windows(enumerate(DocumentReader(folder / "documents.arrow").contents())):
+        for window in _windows(enumerate(DocumentReader(folder).contents())):
             filled = [(ordinal, text) for ordinal, text in window if text]
             tell(len(window) - len(filled))
             ordinals = np.array([ordinal for ordinal, _ in filled], dtype=np.int64)

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ __all__ = ["MODES", "Retriever", "load_query_encoder"]
 
 MODES = {"lexical": ("lexical",), "dense": ("dense",), "hybrid": ("lexical", "dense")}
 """What each mode of search needs of an index."""
+
+
+Filter = Mapping[str, Any]
+Stage = Callable[[Sequence[str], int, NDArray[np.bool_] | None], Hits]
 
 
 def load_query_encoder(index: Index, device: str | None = None) -> Encoder:
@@ -64,7 +68,7 @@ class Retriever:
         self._threads = threads or os.cpu_count() or 1
         self._stages = self._choose_stages()
 
-    def _choose_stages(self) -> dict[str, Callable[[Sequence[str], int], Hits]]:
+    def _choose_stages(self) -> dict[str, Stage]:
         if self.using not in MODES:
             raise InputError(f"using must be one of {', '.join(MODES)}; got {self.using!r}")
         for name in MODES[self.using]:
@@ -85,15 +89,18 @@ class Retriever:
         fusion = {"fusion": {"method": type(self.fusion).__name__, **asdict(self.fusion)}} if len(parts) > 1 else {}
         return {"using": self.using, "fingerprint": manifest["fingerprint"], **parts, **fusion}
 
-    def search(self, query: str, k: int = 10) -> list[Hit]:
-        """The best k documents of one query, with their texts; fewer where fewer match."""
-        return self.resolve(self.search_batch([query], k), 0)
+    def search(self, query: str, k: int = 10, *, filter: Filter | None = None) -> list[Hit]:
+        """The best k documents of one query, with their texts; fewer where fewer match.
 
-    async def asearch(self, query: str, k: int = 10) -> list[Hit]:
+        `filter` leaves out documents by their metadata, in the form of `retrieval.index.filters`.
+        """
+        return self.resolve(self.search_batch([query], k, filter=filter), 0)
+
+    async def asearch(self, query: str, k: int = 10, *, filter: Filter | None = None) -> list[Hit]:
         """The same as `search`, in a thread, so that an event loop goes on meanwhile."""
-        return await asyncio.to_thread(self.search, query, k)
+        return await asyncio.to_thread(self.search, query, k, filter=filter)
 
-    def search_batch(self, queries: Sequence[str], k: int = 10) -> Hits:
+    def search_batch(self, queries: Sequence[str], k: int = 10, *, filter: Filter | None = None) -> Hits:
         """The best k documents of each query, as arrays; `index.documents.ids` turns ordinals into ids.
 
         An empty query, or one of white space, has no hits. k may exceed the number of documents.
@@ -102,24 +109,26 @@ class Retriever:
             raise InputError("queries must be a sequence of strings")
         if k < 0:
             raise InputError(f"k must be at least 0; got {k}")
+        allowed = None if filter is None else self.index.documents.allowed(filter)
         if self.using != "hybrid":
-            return self._stages[self.using](queries, k)
+            return self._stages[self.using](queries, k, allowed)
         depth = max(k, self.fusion.depth) if k else 0
-        return fuse({name: stage(queries, depth) for name, stage in self._stages.items()}, self.fusion, k)
+        lists = {name: stage(queries, depth, allowed) for name, stage in self._stages.items()}
+        return fuse(lists, self.fusion, k)
 
     def resolve(self, hits: Hits, query: int) -> list[Hit]:
         """One query's hits of a batch, with their texts and signals."""
         return [self._hit(hits, query, i) for i in range(hits.counts[query])]
 
-    def _search_lexical(self, queries: Sequence[str], k: int) -> Hits:
+    def _search_lexical(self, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
         assert self.index.lexical
-        return self.index.lexical.search(queries, k, self._threads)
+        return self.index.lexical.search(queries, k, self._threads, allowed)
 
-    def _search_dense(self, queries: Sequence[str], k: int) -> Hits:
+    def _search_dense(self, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
         assert self.index.dense
         asked = [i for i, query in enumerate(queries) if query.strip()]
         vectors = self._encode([queries[i] for i in asked])
-        found = self.index.dense.search(vectors, k, self._threads)
+        found = self.index.dense.search(vectors, k, self._threads, allowed)
         if len(asked) == len(queries):
             return found
         hits = Hits.empty(len(queries), found.ordinals.shape[1], found.kind)

@@ -42,5 +42,5 @@ Q_contra = TypeVar("Q_contra", contravariant=True)
 class Searcher(Protocol[Q_contra]):
     """One kind of index over the documents of an artifact, open for reading."""
 
-    def search(self, queries: Q_contra, k: int, threads: int = 1) -> Hits:
-        """The best k of each query; fewer where fewer match."""
+    def search(self, queries: Q_contra, k: int, threads: int = 1, allowed: NDArray[np.bool_] | None = None) -> Hits:
+        """The best k of each query among the documents that are allowed; fewer where fewer match."""

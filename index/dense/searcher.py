@@ -12,6 +12,9 @@ from retrieval.types import Hits, ScoreKind
 
 __all__ = ["DenseSearcher"]
 
+# Below this share of allowed vectors, copying them out is cheaper than passing over the others.
+_FEW = 0.05
+
 # FAISS' GPU selection keeps at most this many hits.
 _GPU_K = 2048
 
@@ -43,55 +46,81 @@ class DenseSearcher:
         """Documents that have a vector."""
         return len(self._vectors)
 
-    def search(self, queries: NDArray[np.float32], k: int, threads: int = 1) -> Hits:
-        """The best k documents of each query vector; `queries` is (n, d) and finite, FAISS uses `threads` cores."""
+    def search(
+        self, queries: NDArray[np.float32], k: int, threads: int = 1, allowed: NDArray[np.bool_] | None = None
+    ) -> Hits:
+        """The best k documents of each query vector.
+
+        Args:
+            queries: (n, d), finite.
+            k: hits per query.
+            threads: how many cores FAISS uses.
+            allowed: (documents,) which of them may be hits; None allows all.
+        """
         if queries.ndim != 2 or queries.shape[1] != self.dimensions:
             raise InputError(f"query vectors must be (n, {self.dimensions}); got {queries.shape}")
         if not np.isfinite(queries).all():
             raise InputError("query vectors must be finite")
-        hits = Hits.empty(len(queries), min(k, self.n_vectors), self._kind)
-        if hits.scores.size:
-            self._search(np.ascontiguousarray(queries, dtype=np.float32), hits, threads)
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        mask = None if allowed is None else allowed[self._ordinals]
+        count = self.n_vectors if mask is None else int(mask.sum())
+        hits = Hits.empty(len(queries), min(k, count), self._kind)
+        if hits.scores.size == 0:
+            return hits
+        if mask is not None and count < _FEW * self.n_vectors:
+            rows = np.flatnonzero(mask)
+            self._search(queries, hits, threads, self._vectors[rows], self._ordinals[rows], None)
+        else:
+            self._search(queries, hits, threads, self._vectors, self._ordinals, mask)
         return hits
 
-    def _search(self, queries: NDArray[np.float32], hits: Hits, threads: int) -> None:
+    def _search(
+        self,
+        queries: NDArray[np.float32],
+        hits: Hits,
+        threads: int,
+        vectors: NDArray[np.float32],
+        ordinals: NDArray[np.int64],
+        mask: NDArray[np.bool_] | None,
+    ) -> None:
+        """Fill in the hits among `vectors`, of which those in the mask count, if there is one."""
         k = hits.scores.shape[1]
         # Twice the bound on the rounding error of an inner product of d float32 terms, relative to the two norms.
         relative = 2 * self.dimensions * np.finfo(np.float32).eps
         slack = relative * self._largest_norm * np.linalg.norm(queries, axis=1)
         pending = np.arange(len(queries))
-        breadth = k + k // 8 + 16
+        breadth = int((k + k // 8 + 16) / (1.0 if mask is None else mask.mean()))
         while len(pending):
-            breadth = min(breadth, self.n_vectors)
-            approximate, rows = self._candidates(queries[pending], breadth, threads)
+            breadth = min(breadth, len(vectors))
+            approximate, found = self._candidates(queries[pending], vectors, breadth, threads)
             settled = np.zeros(len(pending), dtype=bool)
             for i, query in enumerate(pending):
-                scores = self._scores(queries[query], rows[i])
-                best = np.lexsort((rows[i], -scores))[:k]
+                rows = found[i] if mask is None else found[i][mask[found[i]]]
+                # Each inner product is summed in the same order, whatever stands beside it.
+                scores = np.einsum("kd,d->k", vectors[rows], queries[query])
+                best = np.lexsort((rows, -scores))[:k]
                 # Nothing outside the candidates can reach the k-th score.
-                settled[i] = breadth == self.n_vectors or scores[best[-1]] > approximate[i, -1] + slack[query]
-                hits.ordinals[query], hits.scores[query] = self._ordinals[rows[i][best]], scores[best]
+                settled[i] = breadth == len(vectors) or (
+                    len(best) == k and scores[best[-1]] > approximate[i, -1] + slack[query]
+                )
+                if settled[i]:
+                    hits.ordinals[query], hits.scores[query] = ordinals[rows[best]], scores[best]
             pending = pending[~settled]
             breadth *= 4
         hits.counts[:] = k
 
-    def _scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Inner products of one query with some vectors, each summed in the same order whatever stands beside it."""
-        scores: NDArray[np.float32] = np.einsum("kd,d->k", self._vectors[rows], query)
-        return scores
-
     def _candidates(
-        self, queries: NDArray[np.float32], k: int, threads: int
+        self, queries: NDArray[np.float32], vectors: NDArray[np.float32], k: int, threads: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """FAISS' k best rows and their scores, both (n, k)."""
+        """FAISS' k best rows of the vectors and their scores, both (n, k)."""
         faiss = import_faiss()
-        if k <= _GPU_K and self._on_gpu(faiss):
+        if k <= _GPU_K and vectors is self._vectors and self._on_gpu(faiss):
             scores, rows = self._gpu_index.search(queries, k)
         else:
             before = faiss.omp_get_max_threads()
             faiss.omp_set_num_threads(threads)
             try:
-                scores, rows = faiss.knn(queries, self._vectors, k, faiss.METRIC_INNER_PRODUCT)
+                scores, rows = faiss.knn(queries, vectors, k, faiss.METRIC_INNER_PRODUCT)
             finally:
                 faiss.omp_set_num_threads(before)
         return scores, rows

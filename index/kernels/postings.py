@@ -66,6 +66,7 @@ def search_postings(
     offsets: NDArray[np.int64],
     shifts: NDArray[np.float32],
     n_documents: int,
+    allowed: NDArray[np.bool_],
     out_ordinals: NDArray[np.int64],
     out_scores: NDArray[np.float32],
     out_counts: NDArray[np.int64],
@@ -80,6 +81,7 @@ def search_postings(
         offsets: (n + 1,) where each query's terms begin.
         shifts: (n,) what is added to the score of every match.
         n_documents: ordinals are below it.
+        allowed: (n_documents,) documents that may be hits; empty where all may.
         out_ordinals: (n, k).
         out_scores: (n, k).
         out_counts: (n,) hits found.
@@ -96,7 +98,8 @@ def search_postings(
             for posting in range(starts[term], starts[term + 1]):
                 ordinal = ordinals[posting]
                 if sums[ordinal] > 0:
-                    size = _offer(scores, kept, size, sums[ordinal] + shift, ordinal)
+                    if len(allowed) == 0 or allowed[ordinal]:
+                        size = _offer(scores, kept, size, sums[ordinal] + shift, ordinal)
                     sums[ordinal] = 0
         _sort_best_first(scores, kept, size)
         out_counts[query] = size

@@ -17,6 +17,7 @@ def search_postings(
     offsets: NDArray[np.int64],
     shifts: NDArray[np.float32],
     n_documents: int,
+    allowed: NDArray[np.bool_],
     out_ordinals: NDArray[np.int64],
     out_scores: NDArray[np.float32],
     out_counts: NDArray[np.int64],
@@ -28,7 +29,7 @@ def search_postings(
         for term in terms[offsets[query] : offsets[query + 1]]:
             column = slice(starts[term], starts[term + 1])
             sums[ordinals[column]] += impacts[column]
-        matches = np.flatnonzero(sums > 0)
+        matches = np.flatnonzero((sums > 0) & allowed if len(allowed) else sums > 0)
         scores = sums[matches] + shifts[query]
         best = np.lexsort((matches, -scores))[:k]
         out_counts[query] = len(best)

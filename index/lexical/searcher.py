@@ -54,24 +54,34 @@ class LexicalSearcher:
         """Pairs of a term and a document that holds it."""
         return len(self._ordinals)
 
-    def search(self, queries: Sequence[str], k: int, threads: int = 1) -> Hits:
-        """The best k documents of each query text, fewer where fewer hold one of its terms."""
+    def search(
+        self, queries: Sequence[str], k: int, threads: int = 1, allowed: NDArray[np.bool_] | None = None
+    ) -> Hits:
+        """The best k documents of each query text, fewer where fewer hold one of its terms.
+
+        Args:
+            queries: n texts.
+            k: hits per query.
+            threads: how many search at once.
+            allowed: (documents,) which of them may be hits; None allows all.
+        """
+        mask = np.empty(0, dtype=bool) if allowed is None else allowed
         hits = Hits.empty(len(queries), min(k, self._n_documents), ScoreKind.BM25)
         if hits.scores.size == 0:
             return hits
         parts = [slice(i, i + _QUERIES_AT_ONCE) for i in range(0, len(queries), _QUERIES_AT_ONCE)]
         if threads == 1 or len(parts) == 1:
             for part in parts:
-                self._search_part(queries[part], hits, part)
+                self._search_part(queries[part], hits, part, mask)
         else:
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(lambda part: self._search_part(queries[part], hits, part), parts))
+                list(pool.map(lambda part: self._search_part(queries[part], hits, part, mask), parts))
         return hits
 
-    def _search_part(self, queries: Sequence[str], hits: Hits, part: slice) -> None:
+    def _search_part(self, queries: Sequence[str], hits: Hits, part: slice, mask: NDArray[np.bool_]) -> None:
         terms, offsets, shifts = self._encode(queries)
         self._kernel(len(queries))(
-            self._starts, self._ordinals, self._impacts, terms, offsets, shifts, self._n_documents,
+            self._starts, self._ordinals, self._impacts, terms, offsets, shifts, self._n_documents, mask,
             hits.ordinals[part], hits.scores[part], hits.counts[part],
         )  # fmt: skip
 

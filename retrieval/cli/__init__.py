@@ -7,7 +7,7 @@ import typer
 
 from retrieval._version import __version__
 from retrieval.cli import evaluate, index, search
-from retrieval.errors import InputError, RetrievalError
+from retrieval.errors import FilterError, InputError, RetrievalError
 
 __all__ = ["app", "main"]
 
@@ -45,7 +45,7 @@ def main() -> None:
         app()
     except RetrievalError as error:
         # An option that cannot be used is usage; its subclasses say that a file cannot be read.
-        _fail(str(error), error.hint, code=2 if type(error) is InputError else 1)
+        _fail(str(error), error.hint, code=2 if type(error) in (InputError, FilterError) else 1)
     except BrokenPipeError:
         # The reader of our output has left, as `head` does.
         sys.stderr.close()

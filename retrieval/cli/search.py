@@ -4,7 +4,7 @@ import textwrap
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -22,6 +22,7 @@ from retrieval.cli.options import (
     make_fusion,
 )
 from retrieval.corpus import read_queries
+from retrieval.errors import FilterError
 from retrieval.formats import is_unicode
 from retrieval.index.files import write_whole
 from retrieval.pipeline import Retriever
@@ -45,6 +46,9 @@ def search(
     fusion: FusionOption = FusionName.MINMAX,
     weight: WeightOption = None,
     depth: DepthOption = 1000,
+    filter: Annotated[
+        str | None, typer.Option(metavar="JSON", help='By metadata, as {"year": {"$gte": 2020}}.')
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each stage said of a hit.")] = False,
     json: JsonOption = False,
     queries: Annotated[
@@ -68,9 +72,9 @@ def search(
         directory, using=using, fusion=make_fusion(fusion, weight, depth), device=device, threads=threads
     )
     if queries is not None:
-        _write(_answers(retriever, queries, k, RunFormat.JSONL if json else format, tag), out)
+        _write(_answers(retriever, queries, k, _parse(filter), RunFormat.JSONL if json else format, tag), out)
         return
-    hits = retriever.search(query or "", k)
+    hits = retriever.search(query or "", k, filter=_parse(filter))
     if json:
         print_json({"query": query, "using": retriever.using, "k": k, "hits": [asdict(hit) for hit in hits]})
         return
@@ -80,9 +84,21 @@ def search(
         _show(hit, explain=explain)
 
 
-def _answers(retriever: Retriever, path: Path, k: int, format: RunFormat, tag: str) -> str:
+def _parse(filter: str | None) -> dict[str, Any] | None:
+    if filter is None:
+        return None
+    try:
+        parsed: dict[str, Any] = orjson.loads(filter)
+    except orjson.JSONDecodeError as error:
+        raise FilterError("--filter", f"not JSON ({error})") from error
+    return parsed
+
+
+def _answers(
+    retriever: Retriever, path: Path, k: int, filter: dict[str, Any] | None, format: RunFormat, tag: str
+) -> str:
     queries = read_queries(path)
-    hits = retriever.search_batch([query.text for query in queries], k)
+    hits = retriever.search_batch([query.text for query in queries], k, filter=filter)
     say(f"{len(queries)} queries, {int(hits.counts.sum())} hits")
     if format is RunFormat.TREC:
         return format_run(make_run(queries, hits, retriever.index.documents.ids, k=k), tag)

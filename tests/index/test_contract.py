@@ -48,14 +48,16 @@ def build(kind: str, contents: Sequence[str], path: Path) -> Index:
     return Index.build(documents, path, lexical=kind == "lexical", dense=dense, overwrite=True)
 
 
-def search(index: Index, kind: str, queries: Sequence[str], k: int, threads: int = 1) -> Hits:
+def search(
+    index: Index, kind: str, queries: Sequence[str], k: int, threads: int = 1, allowed: NDArray[np.bool_] | None = None
+) -> Hits:
     """Hits of the one part the index has, by the kernel that serves all but a process' first question."""
     if kind == "lexical":
         assert index.lexical
         index.lexical.search(["the first question of a process, which another path answers"], 1)
-        return index.lexical.search(queries, k, threads)
+        return index.lexical.search(queries, k, threads, allowed)
     assert index.dense
-    return index.dense.search(CountingEncoder().encode_queries(queries), k, threads)
+    return index.dense.search(CountingEncoder().encode_queries(queries), k, threads, allowed)
 
 
 def reference(index: Index, kind: str, queries: Sequence[str], k: int) -> Hits:
@@ -67,7 +69,10 @@ def reference(index: Index, kind: str, queries: Sequence[str], k: int) -> Hits:
         encoded = index.lexical._encode(queries)
         hits = Hits.empty(len(queries), min(k, len(index)), ScoreKind.BM25)
         if hits.scores.size:
-            postings_reference.search_postings(*arrays, *encoded, len(index), hits.ordinals, hits.scores, hits.counts)
+            everything = np.empty(0, dtype=bool)
+            postings_reference.search_postings(
+                *arrays, *encoded, len(index), everything, hits.ordinals, hits.scores, hits.counts
+            )
         return hits
     assert index.dense
     vectors, ordinals = np.load(folder / "vectors.npy"), np.load(folder / "ordinals.npy")
@@ -184,3 +189,25 @@ def test_a_smaller_k_is_a_prefix_of_a_larger_one(kind: str, tmp_path: Path) -> N
     index = build(kind, contents, tmp_path / "index")
     many, few = search(index, kind, ["wind sky"], 50), search(index, kind, ["wind sky"], 5)
     assert many.ordinals[0, :5].tolist() == few.ordinals[0].tolist()
+
+
+@given(
+    contents=st.lists(texts, max_size=30),
+    query=texts,
+    k=st.integers(0, 12),
+    share=st.sampled_from([0.0, 0.03, 0.3, 0.9, 1.0]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_only_allowed_documents_are_hits(
+    kind: str, contents: list[str], query: str, k: int, share: float, seed: int, tmp_path: Path
+) -> None:
+    """They are all the hits without the filter that it allows, in the same order with the same scores, to k of them."""
+    index = build(kind, contents, tmp_path / "index")
+    allowed = np.random.default_rng(seed).random(len(contents)) < share
+    everything = search(index, kind, [query], len(contents))
+    ordinals, scores = everything.row(0)
+    kept = allowed[ordinals]
+    filtered = search(index, kind, [query], k, allowed=allowed)
+    np.testing.assert_array_equal(filtered.row(0)[0], ordinals[kept][:k])
+    np.testing.assert_array_equal(filtered.row(0)[1], scores[kept][:k])

@@ -9,11 +9,11 @@ from retrieval.index.documents import DocumentReader, DocumentWriter
 from retrieval.types import Document
 
 
-def write(path: Path, documents: list[Document]) -> DocumentReader:
+def write(folder: Path, documents: list[Document]) -> DocumentReader:
     """Write and open."""
-    with DocumentWriter(path) as writer:
+    with DocumentWriter(folder) as writer:
         writer.add(documents)
-    return DocumentReader(path)
+    return DocumentReader(folder)
 
 
 def test_documents_come_back_as_they_were(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_documents_come_back_as_they_were(tmp_path: Path) -> None:
         Document(id="a b\nc", title="検索", text="Ünï \U0001f600", metadata={"n": [1, {"x": None}], "d": 1.5}),
         Document(id="-", text=""),
     ]
-    reader = write(tmp_path / "d.arrow", documents)
+    reader = write(tmp_path, documents)
     assert list(reader) == documents
     assert reader.ids([1, 0, 1]) == ["-", "a b\nc", "-"]
     assert list(reader.contents()) == ["検索 Ünï \U0001f600", ""]
@@ -33,7 +33,7 @@ def test_any_number_of_documents(count: int, tmp_path: Path, monkeypatch: pytest
     """Around the size of a batch."""
     monkeypatch.setattr(store, "_ROWS", 8)
     documents = [Document(id=str(i), text=f"text {i}") for i in range(count)]
-    reader = write(tmp_path / "d.arrow", documents)
+    reader = write(tmp_path, documents)
     assert len(reader) == count
     assert list(reader) == documents
     assert list(reader.all_ids()) == [str(i) for i in range(count)]
@@ -46,6 +46,6 @@ def test_any_number_of_documents(count: int, tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("content", [b"", b"ARROW1", b"not an arrow file at all"])
 def test_a_file_that_is_no_store(content: bytes, tmp_path: Path) -> None:
     """An error that names the file."""
-    (tmp_path / "d.arrow").write_bytes(content)
-    with pytest.raises(ArtifactDamagedError, match=r"d\.arrow"):
-        DocumentReader(tmp_path / "d.arrow")
+    (tmp_path / "documents.arrow").write_bytes(content)
+    with pytest.raises(ArtifactDamagedError, match=r"documents\.arrow"):
+        DocumentReader(tmp_path)

@@ -136,3 +136,12 @@ def test_a_model_that_has_changed_since_the_build(make_model: Callable[..., Path
     make_model(seed=1)
     with pytest.raises(ModelError, match="is not the one the index was built with"):
         Retriever(index, using="dense").search("wind")
+
+
+@pytest.mark.parametrize("using", MODES)
+def test_a_filter_leaves_documents_out(using: str, index: Index) -> None:
+    """In every mode: those that it excludes cannot appear, however deep the search."""
+    retriever = Retriever(index, using=using)
+    assert [hit.id for hit in retriever.search("solar wind", k=10, filter={"year": 2001})] == ["a"]
+    assert "a" not in [hit.id for hit in retriever.search("solar wind", k=10, filter={"year": {"$ne": 2001}})]
+    assert retriever.search("solar wind", filter={"year": {"$gt": 2001}}) == []

@@ -197,3 +197,29 @@ def test_ids_that_a_trec_run_cannot_hold_are_refused(cli: Cli, jsonl: Jsonl, que
     assert "error: a TREC run cannot hold the id 'my doc'" in answer.err
     assert "hint: " in answer.err
     assert cli("search", tmp_path / "index", "--queries", questions, "--format", "jsonl").code == 0
+
+
+def test_a_filter_leaves_documents_out(cli: Cli, jsonl: Jsonl, tmp_path: Path) -> None:
+    """By metadata, for one question and for a file of them."""
+    corpus = jsonl("years.jsonl", *({"_id": f"y{year}", "text": "solar wind", "year": year} for year in (1999, 2020)))
+    assert cli("index", "build", corpus, "--out", tmp_path / "index").code == 0
+    only = '{"year": {"$gte": 2000}}'
+    assert ids(cli("search", tmp_path / "index", "wind", "--filter", only, "--json")) == ["y2020"]
+    queries = jsonl("queries.jsonl", {"_id": "q", "text": "wind"})
+    run = cli("search", tmp_path / "index", "--queries", queries, "--filter", only)
+    assert [line.split()[2] for line in run.out.splitlines()] == ["y2020"]
+
+
+@pytest.mark.parametrize(
+    ("filter_", "message"),
+    [
+        ("{year", "error: --filter: not JSON"),
+        ("[1]", "error: filter: must be an object; got [1]"),
+        ('{"yaer": 1}', "error: filter.yaer: no document has a field 'yaer'; fields: year"),
+    ],
+)
+def test_a_filter_that_cannot_be_understood(cli: Cli, lexical_index: Path, filter_: str, message: str) -> None:
+    """Is a usage error that names the place in it."""
+    answer = cli("search", lexical_index, "wind", "--filter", filter_)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(message)
