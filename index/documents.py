@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from retrieval.index.files import damaged
 from retrieval.index.filters import allowed_documents
 from retrieval.index.metadata import MetadataTypes, read_columns, write_columns
-from retrieval.types import Document
+from retrieval.types import Document, Passage
 
 __all__ = ["DocumentReader", "DocumentWriter", "fingerprint_of"]
 
@@ -29,11 +31,15 @@ _SCHEMA = pa.schema(
         pa.field("title", pa.large_string(), nullable=False),
         pa.field("text", pa.large_string(), nullable=False),
         pa.field("metadata", pa.large_string(), nullable=False),  # JSON: every corpus has its own fields
+        # Of a passage: the document it is from, and which characters of its text it is.
+        pa.field("document", pa.large_string()),
+        pa.field("start", pa.int64()),
+        pa.field("end", pa.int64()),
     ]
 )
 
 
-Row = tuple[str, str, str, str]
+Row = tuple[str, str, str, str, str | None, int | None, int | None]
 
 
 def fingerprint_of(documents: Iterable[Document]) -> str:
@@ -46,7 +52,8 @@ def fingerprint_of(documents: Iterable[Document]) -> str:
 
 def _row(document: Document) -> Row:
     metadata = orjson.dumps(dict(document.metadata), option=orjson.OPT_SORT_KEYS).decode()
-    return document.id, document.title, document.text, metadata
+    passage = astuple(document.passage) if document.passage else (None, None, None)
+    return document.id, document.title, document.text, metadata, *passage
 
 
 def _name(digest: Any) -> str:
@@ -77,8 +84,8 @@ class DocumentWriter:
                 self._flush()
 
     def _flush(self) -> None:
-        columns = zip(*self._rows, strict=True) if self._rows else ([], [], [], [])
-        arrays = [pa.array(column, pa.large_string()) for column in columns]
+        columns = zip(*self._rows, strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
         self._writer.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
         self._rows.clear()
 
@@ -115,7 +122,7 @@ class DocumentReader:
         except (OSError, pa.ArrowException) as error:
             raise damaged(path, f"not a readable Arrow file ({error})") from error
         if self._file.schema != _SCHEMA:
-            raise damaged(path, "has other columns than id, title, text and metadata")
+            raise damaged(path, f"has other columns than {', '.join(_SCHEMA.names)}")
         batches = self._file.num_record_batches
         self._count = (batches - 1) * _ROWS + self._batch(batches - 1).num_rows if batches else 0
 
@@ -133,25 +140,45 @@ class DocumentReader:
         if not 0 <= ordinal < self._count:
             raise IndexError(ordinal)
         number, row = divmod(int(ordinal), _ROWS)
-        id_, title, text, metadata = (column[row].as_py() for column in self._batch(number).columns)
-        return Document(id=id_, title=title, text=text, metadata=orjson.loads(metadata))
+        id_, title, text, metadata, *place = (column[row].as_py() for column in self._batch(number).columns)
+        passage = Passage(*place) if place[0] is not None else None
+        return Document(id=id_, title=title, text=text, metadata=orjson.loads(metadata), passage=passage)
 
     def __iter__(self) -> Iterator[Document]:
         return (self[ordinal] for ordinal in range(self._count))
 
     def ids(self, ordinals: NDArray[np.int64] | Sequence[int]) -> list[str]:
         """The external ids of many documents, in the order of the ordinals."""
+        return self._strings("id", ordinals)
+
+    def document_ids(self, ordinals: NDArray[np.int64] | Sequence[int]) -> list[str]:
+        """The ids of the documents that passages are from, in the order of the ordinals."""
+        return self._strings("document", ordinals)
+
+    @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """For each passage the number of its document, (n,); passages of one document stand side by side."""
+        documents = pa.chunked_array(
+            [self._batch(number).column("document") for number in range(self._file.num_record_batches)],
+            pa.large_string(),
+        )
+        groups = documents.combine_chunks().dictionary_encode().indices
+        return np.asarray(groups.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+    def _strings(self, column: str, ordinals: NDArray[np.int64] | Sequence[int]) -> list[str]:
         numbers, rows = np.divmod(np.asarray(ordinals, dtype=np.int64), _ROWS)
         ids = np.empty(len(numbers), dtype=object)
         for number in np.unique(numbers):
             here = numbers == number
-            ids[here] = self._batch(int(number)).column("id").take(pa.array(rows[here])).to_pylist()
+            ids[here] = self._batch(int(number)).column(column).take(pa.array(rows[here])).to_pylist()
         return list(ids)
 
-    def all_ids(self) -> Iterator[str]:
-        """Every external id, in order, one batch in memory at a time."""
+    def all_document_ids(self) -> Iterator[str]:
+        """Every document's external id, in order, one batch in memory at a time; of passages, the documents' ids."""
         for number in range(self._file.num_record_batches):
-            yield from self._batch(number).column("id").to_pylist()
+            batch = self._batch(number)
+            pairs = zip(batch.column("id").to_pylist(), batch.column("document").to_pylist(), strict=True)
+            yield from (document or id_ for id_, document in pairs)
 
     def metadata(self) -> Iterator[list[dict[str, Any]]]:
         """The metadata of every document, in order, in batches."""

@@ -52,13 +52,17 @@ class Provenance(_Model):
 
 
 class Manifest(_Model):
-    """All of `manifest.json`; its names of files are relative to `folder`."""
+    """All of `manifest.json`; its names of files are relative to `folder`.
+
+    With `chunking`, what is indexed are passages, and `documents` counts those.
+    """
 
     format: int = FORMAT
     generation: int = Field(ge=1)
     folder: str = Field(pattern=r"^generation-\d+$")
     documents: int = Field(ge=0)
     fingerprint: str
+    chunking: dict[str, Any] | None = None
     lexical: LexicalPart | None = None
     dense: DensePart | None = None
     provenance: Provenance

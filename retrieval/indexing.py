@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from retrieval.chunking import Chunking, passages_of
 from retrieval.corpus import Columns, OnError, ReadReport, read_documents
 from retrieval.errors import InputError
 from retrieval.index.artifact import Artifact, ArtifactWriter
@@ -56,6 +57,7 @@ class Index(Artifact):
         device: str | None = None,
         overwrite: bool = False,
         columns: Columns | None = None,
+        chunking: Chunking | None = None,
         on_error: OnError = "stop",
         report: ReadReport | None = None,
         progress: Progress = silent,
@@ -72,6 +74,7 @@ class Index(Artifact):
             device: torch's device for a model given by name.
             overwrite: replace the index at `path`. Readers that have it open keep the old one.
             columns: names of the fields that hold id, title and text.
+            chunking: how to take documents apart into passages; None indexes them whole.
             on_error: what to do with a record that cannot be read; see `read_documents`.
             report: filled with what was read and skipped.
             progress: told of documents read and encoded.
@@ -87,10 +90,13 @@ class Index(Artifact):
         with ArtifactWriter(Path(path), overwrite=overwrite) as writer:
             encoder = _encoder(dense, device)
             documents = read_documents(corpus, columns=columns, on_error=on_error, report=report)
+            if chunking:
+                documents = passages_of(documents, chunking)
             count, fingerprint = _write_texts(documents, writer.folder, options, progress)
             writer.commit(
                 documents=count,
                 fingerprint=fingerprint,
+                chunking={"kind": type(chunking).__name__, **asdict(chunking)} if chunking else None,
                 lexical=LexicalPart(analyzer=options.analyzer, bm25=options.bm25) if options else None,
                 dense=_write_vectors(writer.folder, encoder, count, progress) if encoder else None,
                 provenance=_provenance(corpus),

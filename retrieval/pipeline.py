@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from retrieval.errors import ArtifactMissingError, InputError
 from retrieval.fusion import Fusion, MinMax, fuse
+from retrieval.grouping import best_of_each
 from retrieval.indexing import Index
 from retrieval.protocols import Encoder
 from retrieval.types import Hit, Hits, Signal
@@ -21,6 +22,9 @@ __all__ = ["MODES", "Retriever", "load_query_encoder"]
 MODES = {"lexical": ("lexical",), "dense": ("dense",), "hybrid": ("lexical", "dense")}
 """What each mode of search needs of an index."""
 
+
+# How many passages are looked at for each document that is wanted, at first.
+_PASSAGES_PER_DOCUMENT = 4
 
 Filter = Mapping[str, Any]
 Stage = Callable[[Sequence[str], int, NDArray[np.bool_] | None], Hits]
@@ -44,6 +48,7 @@ class Retriever:
         using: `lexical`, `dense` or `hybrid`; None takes hybrid where the index holds both parts, else the one it has.
         fusion: how hybrid puts the two lists together; min-max sum by default.
         encoder: the query side of the dense part; None loads the model that the index was built with, at first use.
+        by_document: of an index of passages, return the best passage of each document; k counts documents.
         device: torch's device for that model.
         threads: cores for a batch; None takes all there are.
     """
@@ -55,6 +60,7 @@ class Retriever:
         using: str | None = None,
         fusion: Fusion | None = None,
         encoder: Encoder | None = None,
+        by_document: bool = False,
         device: str | None = None,
         threads: int | None = None,
     ) -> None:
@@ -62,6 +68,8 @@ class Retriever:
         self.using = using or ("hybrid" if len(self.index.parts) > 1 else self.index.parts[0])
         self.fusion = fusion or MinMax()
         self._encoder = encoder
+        # In an index of whole documents there is nothing to group.
+        self._by_document = by_document and self.index.manifest.chunking is not None
         self._device = device
         if threads is not None and threads < 1:
             raise InputError(f"threads must be at least 1; got {threads}")
@@ -87,7 +95,13 @@ class Retriever:
         manifest = self.index.manifest.model_dump(mode="json")
         parts = {name: manifest[name] for name in MODES[self.using]}
         fusion = {"fusion": {"method": type(self.fusion).__name__, **asdict(self.fusion)}} if len(parts) > 1 else {}
-        return {"using": self.using, "fingerprint": manifest["fingerprint"], **parts, **fusion}
+        return {
+            "using": self.using,
+            "fingerprint": manifest["fingerprint"],
+            "chunking": manifest["chunking"],
+            **parts,
+            **fusion,
+        }
 
     def search(self, query: str, k: int = 10, *, filter: Filter | None = None) -> list[Hit]:
         """The best k documents of one query, with their texts; fewer where fewer match.
@@ -110,11 +124,30 @@ class Retriever:
         if k < 0:
             raise InputError(f"k must be at least 0; got {k}")
         allowed = None if filter is None else self.index.documents.allowed(filter)
+        return self._grouped(queries, k, allowed) if self._by_document else self._ranked(queries, k, allowed)
+
+    def _ranked(self, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
+        """Retrieve with each stage, fuse, cut."""
         if self.using != "hybrid":
             return self._stages[self.using](queries, k, allowed)
         depth = max(k, self.fusion.depth) if k else 0
         lists = {name: stage(queries, depth, allowed) for name, stage in self._stages.items()}
         return fuse(lists, self.fusion, k)
+
+    def _grouped(self, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
+        """The best passage of each of the best k documents: look deeper until there are k, or no more passages."""
+        depth = _PASSAGES_PER_DOCUMENT * k
+        while True:
+            passages = self._ranked(queries, depth, allowed)
+            hits = best_of_each(passages, self.index.documents.groups, k)
+            if np.all((hits.counts == k) | (passages.counts < depth)):
+                return hits
+            depth *= _PASSAGES_PER_DOCUMENT
+
+    def ids(self, ordinals: NDArray[np.int64]) -> list[str]:
+        """The external ids of hits: of documents where they are grouped by document, else of what is indexed."""
+        documents = self.index.documents
+        return documents.document_ids(ordinals) if self._by_document else documents.ids(ordinals)
 
     def resolve(self, hits: Hits, query: int) -> list[Hit]:
         """One query's hits of a batch, with their texts and signals."""
@@ -154,11 +187,12 @@ class Retriever:
             if signal.ranks[query, i]
         }
         return Hit(
-            id=document.id,
+            id=document.passage.document if self._by_document and document.passage else document.id,
             score=score,
             rank=i + 1,
             title=document.title,
             text=document.text,
             metadata=document.metadata,
+            passage=document.passage,
             signals=signals or {self.using: Signal(rank=i + 1, score=score)},
         )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Document", "Hit", "Hits", "Query", "ScoreKind", "Signal", "Signals"]
+__all__ = ["Document", "Hit", "Hits", "Passage", "Query", "ScoreKind", "Signal", "Signals"]
 
 
 class ScoreKind(StrEnum):
@@ -26,13 +26,26 @@ class ScoreKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """Where a passage stands: in which document, and from which character of its text to before which."""
+
+    document: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
-    """One document; `metadata` holds every further field of its record, as JSON values."""
+    """One document; `metadata` holds every further field of its record, as JSON values.
+
+    `passage` is set where this is a part of a longer document, indexed by itself.
+    """
 
     id: str
     text: str
     title: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    passage: Passage | None = None
 
     @property
     def contents(self) -> str:
@@ -67,6 +80,7 @@ class Hit:
     text: str
     metadata: Mapping[str, Any]
     signals: Mapping[str, Signal]
+    passage: Passage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Self
 
 from retrieval.errors import InputError
 
-__all__ = ["LANGUAGES", "TOKENIZER_GROUP", "Analyzer", "AnalyzerSettings", "Tokenizer"]
+__all__ = ["LANGUAGES", "TOKENIZER_GROUP", "UNSPACED", "Analyzer", "AnalyzerSettings", "Tokenizer"]
 
 Tokenizer = Callable[[str], list[str]]
 
@@ -18,12 +18,13 @@ TOKENIZER_GROUP = "retrieval.tokenizers"
 
 _WORD = re.compile(r"(?u)\b\w\w+\b")
 
-# Scripts written without spaces: Thai, Lao, Myanmar, Khmer, kana, Hangul and the Han blocks.
-_UNSPACED = (
+UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
 )
-_RUN_OR_WORD = re.compile(rf"([{_UNSPACED}]+)|[^\W{_UNSPACED}][^\W{_UNSPACED}]+")
+"""Characters, for a class of a pattern, of scripts without spaces: Thai, Lao, Myanmar, Khmer, kana, Hangul, Han."""
+
+_RUN_OR_WORD = re.compile(rf"([{UNSPACED}]+)|[^\W{UNSPACED}][^\W{UNSPACED}]+")
 
 _WITHOUT_SPACES = ("chinese", "japanese", "korean", "thai", "lao", "khmer", "burmese")
 

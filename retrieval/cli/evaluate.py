@@ -82,7 +82,7 @@ def run(
     if index:
         opened = Index.open(index)
         encoder = load_query_encoder(opened, device) if _needs_dense(names) else None
-        fit = check_fit(collection, opened.documents.all_ids())
+        fit = check_fit(collection, opened.documents.all_document_ids())
     else:
         encoder = _document_encoder(names, dense, device)
         fit = check_fit(collection, (document.id for document in read_documents(data)))
@@ -91,13 +91,17 @@ def run(
         say(f"note: {problem}")
     if not index:
         opened = _index_of(data, out / "index", make_lexical(bm25, language), encoder)
-    retrievers = [Retriever(opened, using=name, fusion=settings, encoder=encoder, threads=threads) for name in names]
+    # Collections judge documents, also where passages are indexed.
+    retrievers = [
+        Retriever(opened, using=name, fusion=settings, encoder=encoder, by_document=True, threads=threads)
+        for name in names
+    ]
     results = [
         evaluate_system(
             retriever.using,
             collection,
             retriever.search_batch,
-            opened.documents.ids,
+            retriever.ids,
             chosen,
             k=k,
             without_own=bool(fit.own) and not keep_self,

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from retrieval.chunking import parse_chunking
 from retrieval.cli.console import print_json, print_table, progress, say
 from retrieval.cli.options import (
     DenseOption,
@@ -45,6 +46,13 @@ def build(
     ] = None,
     stopwords: Annotated[bool, typer.Option(help="Leave out the language's stop words.")] = True,
     stem: Annotated[bool, typer.Option(help="Stem words.")] = True,
+    chunk: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND[:SIZE[:OVERLAP]]", help="Index passages: words:200:40, sentences:5:1, headings:400."
+        ),
+    ] = None,
+    titles: Annotated[bool, typer.Option(help="Put titles and headings in front of passages.")] = True,
     id_field: Annotated[str | None, typer.Option(metavar="FIELD", help="Field that holds the id.")] = None,
     title_field: Annotated[str | None, typer.Option(metavar="FIELD", help="Field that holds the title.")] = None,
     text_field: Annotated[str | None, typer.Option(metavar="FIELD", help="Field that holds the text.")] = None,
@@ -69,6 +77,7 @@ def build(
             dense=dense,
             device=device,
             overwrite=overwrite,
+            chunking=parse_chunking(chunk, titles=titles) if chunk else None,
             columns=Columns(**{name: (field,) for name, field in given.items() if field}),
             on_error=on_error.value,
             report=report,
@@ -78,7 +87,8 @@ def build(
         say(f"skipped {report.skipped} of {report.skipped + report.read} records, among them:")
         for example in report.examples:
             say(f"  {example}")
-    say(f"{out}: {len(index)} documents, {' and '.join(index.parts)}, {_megabytes(index.bytes)}")
+    unit = "passages" if chunk else "documents"
+    say(f"{out}: {len(index)} {unit}, {' and '.join(index.parts)}, {_megabytes(index.bytes)}")
     if json:
         print_json({**_summary(index), "skipped": report.skipped})
 
@@ -91,7 +101,8 @@ def info(directory: Annotated[Path, typer.Argument(metavar="DIR")], json: JsonOp
         print_json(_summary(index))
         return
     lexical, dense, origin = index.manifest.lexical, index.manifest.dense, index.manifest.provenance
-    rows = [["documents", f"{len(index):,}"], ["size", _megabytes(index.bytes)], ["built", origin.created]]
+    unit = "passages" if index.manifest.chunking else "documents"
+    rows = [[unit, f"{len(index):,}"], ["size", _megabytes(index.bytes)], ["built", origin.created]]
     if lexical and index.lexical:
         bm25, analyzer = lexical.bm25, lexical.analyzer
         rows += [

@@ -31,6 +31,13 @@ from retrieval.types import Hit
 _SNIPPET = 200
 
 
+class By(StrEnum):
+    """What a hit is, in an index of passages."""
+
+    PASSAGE = "passage"
+    DOCUMENT = "document"
+
+
 class RunFormat(StrEnum):
     """Forms of a batch's answers."""
 
@@ -46,6 +53,9 @@ def search(
     fusion: FusionOption = FusionName.MINMAX,
     weight: WeightOption = None,
     depth: DepthOption = 1000,
+    by: Annotated[
+        By, typer.Option(help="Of an index of passages: answer with passages, or with documents by their best one.")
+    ] = By.PASSAGE,
     filter: Annotated[
         str | None, typer.Option(metavar="JSON", help='By metadata, as {"year": {"$gte": 2020}}.')
     ] = None,
@@ -69,7 +79,12 @@ def search(
     if query is not None and not is_unicode(query):
         raise typer.BadParameter("QUERY is not text in UTF-8")
     retriever = Retriever(
-        directory, using=using, fusion=make_fusion(fusion, weight, depth), device=device, threads=threads
+        directory,
+        using=using,
+        fusion=make_fusion(fusion, weight, depth),
+        by_document=by is By.DOCUMENT,
+        device=device,
+        threads=threads,
     )
     if queries is not None:
         _write(_answers(retriever, queries, k, _parse(filter), RunFormat.JSONL if json else format, tag), out)
@@ -101,7 +116,7 @@ def _answers(
     hits = retriever.search_batch([query.text for query in queries], k, filter=filter)
     say(f"{len(queries)} queries, {int(hits.counts.sum())} hits")
     if format is RunFormat.TREC:
-        return format_run(make_run(queries, hits, retriever.index.documents.ids, k=k), tag)
+        return format_run(make_run(queries, hits, retriever.ids, k=k), tag)
     answers = (
         {"query_id": query.id, "query": query.text, "hits": [asdict(hit) for hit in retriever.resolve(hits, i)]}
         for i, query in enumerate(queries)

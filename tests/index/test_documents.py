@@ -36,7 +36,7 @@ def test_any_number_of_documents(count: int, tmp_path: Path, monkeypatch: pytest
     reader = write(tmp_path, documents)
     assert len(reader) == count
     assert list(reader) == documents
-    assert list(reader.all_ids()) == [str(i) for i in range(count)]
+    assert list(reader.all_document_ids()) == [str(i) for i in range(count)]
     backwards = np.arange(count)[::-1]
     assert reader.ids(backwards) == [str(i) for i in backwards]
     with pytest.raises(IndexError):

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval.chunking import ByWords
 from retrieval.errors import ArtifactMissingError, InputError, ModelError
 from retrieval.fusion import ReciprocalRank
 from retrieval.indexing import Index
 from retrieval.pipeline import MODES, Retriever
-from retrieval.types import Document, ScoreKind
+from retrieval.types import Document, Passage, ScoreKind
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +146,42 @@ def test_a_filter_leaves_documents_out(using: str, index: Index) -> None:
     assert [hit.id for hit in retriever.search("solar wind", k=10, filter={"year": 2001})] == ["a"]
     assert "a" not in [hit.id for hit in retriever.search("solar wind", k=10, filter={"year": {"$ne": 2001}})]
     assert retriever.search("solar wind", filter={"year": {"$gt": 2001}}) == []
+
+
+@pytest.fixture(scope="module")
+def passages(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
+    """Passages of three words, of documents of which one has many that match."""
+    documents = [
+        Document(id="long", title="Winds", text="solar wind blows " * 40, metadata={"year": 1}),
+        Document(id="short", text="a wind storm and some sky", metadata={"year": 2}),
+        Document(id="none", text=""),
+    ]
+    path = tmp_path_factory.mktemp("passages") / "index"
+    return Index.build(documents, path, dense=str(tiny_model), chunking=ByWords(size=3, overlap=0))
+
+
+def test_passages_are_hits_that_know_their_document(passages: Index) -> None:
+    """The text is the passage's, and it says which characters of which document it is."""
+    hit = Retriever(passages, using="lexical").search("storm")[0]
+    assert (hit.id, hit.text, hit.metadata) == ("short#0", "a wind storm", {"year": 2})
+    assert hit.passage == Passage(document="short", start=0, end=12)
+
+
+@pytest.mark.parametrize("using", MODES)
+def test_documents_are_hits_by_their_best_passage(using: str, passages: Index) -> None:
+    """Of k documents, also where the first has more passages than are looked at; each keeps its signals."""
+    hits = Retriever(passages, using=using, by_document=True).search("solar wind", k=2)
+    assert [hit.id for hit in hits] == ["long", "short"]
+    best = Retriever(passages, using=using).search("solar wind", k=1)[0]
+    assert (hits[0].text, hits[0].score, hits[0].passage) == (best.text, pytest.approx(best.score), best.passage)
+    assert hits[0].signals.keys() == best.signals.keys()
+    assert [hit.id for hit in Retriever(passages, using=using, by_document=True).search("wind", k=50)] in (
+        ["long", "short"],
+        ["short", "long"],
+    )
+
+
+def test_an_index_of_whole_documents_has_nothing_to_group(index: Index) -> None:
+    """Grouping by document changes nothing there."""
+    plain, grouped = Retriever(index), Retriever(index, by_document=True)
+    assert plain.search("solar wind") == grouped.search("solar wind")
