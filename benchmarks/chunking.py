@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import orjson
-from rich.console import Console
-from rich.table import Table
 
 from retrieval.chunking import parse_chunking
+from retrieval.cli.console import print_table
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever, load_query_encoder
 from retrieval.types import Hit
@@ -44,17 +43,16 @@ def main() -> None:
     parser.add_argument("--dense", metavar="MODEL", help="measure dense and hybrid search as well")
     options = parser.parse_args()
     queries = [orjson.loads(line) for line in (options.data / "queries.jsonl").read_bytes().splitlines()]
-    table = Table(
-        "chunks", "system", "passages", *(f"recall@{k}" for k in DEPTHS), *(f"characters@{k}" for k in DEPTHS)
-    )
+    columns = ["chunks", "system", "passages", *(f"recall@{k}" for k in DEPTHS), *(f"characters@{k}" for k in DEPTHS)]
+    rows = []
     for chunk in options.chunks:
         with tempfile.TemporaryDirectory() as folder:
             index = Index.build(options.data, f"{folder}/index", dense=options.dense, chunking=parse_chunking(chunk))
             encoder = load_query_encoder(index) if options.dense else None
             for using in ("lexical", "dense", "hybrid") if options.dense else ("lexical",):
                 retriever = Retriever(index, using=using, encoder=encoder)
-                table.add_row(chunk, using, f"{len(index):,}", *figures(retriever, queries))
-    Console().print(table)
+                rows.append([chunk, using, f"{len(index):,}", *figures(retriever, queries)])
+    print_table(columns, rows)
 
 
 def figures(retriever: Retriever, queries: list[dict]) -> list[str]:

@@ -17,9 +17,8 @@ from pathlib import Path
 
 import bm25s
 import Stemmer
-from rich.console import Console
-from rich.table import Table
 
+from retrieval.cli.console import print_table
 from retrieval.corpus import read_documents, read_queries
 from retrieval.index.artifact import Artifact
 from retrieval.indexing import Index
@@ -94,15 +93,16 @@ def measure(name: str, documents: list[Document], queries: list[str], rounds: in
             lambda k=k: retriever.search_batch(queries, k),  # type: ignore[misc]
             lambda k=k: theirs.search(queries, k),  # type: ignore[misc]
         )
-    table = Table("figure", "retrieval", "bm25s", "ratio", title=f"{name}: {len(documents):,} documents, one thread")
+    rows = []
     for figure, (amount, ours, peer) in pairs.items():
         ours(), peer()
         times = [(seconds(ours), seconds(peer)) for _ in range(rounds)]
         rates = [amount / statistics.median(side) for side in zip(*times, strict=True)]
         ratio = statistics.median(their / our for our, their in times)
-        table.add_row(figure, *(f"{rate:,.0f}" for rate in rates), f"{ratio:.2f} ×")
-    table.add_row("lexical part, MB", f"{lexical_bytes(index) / 1e6:.1f}", f"{theirs.bytes / 1e6:.1f}", "")
-    Console().print(table)
+        rows.append([figure, *(f"{rate:,.0f}" for rate in rates), f"{ratio:.2f} ×"])
+    rows.append(["lexical part, MB", f"{lexical_bytes(index) / 1e6:.1f}", f"{theirs.bytes / 1e6:.1f}", ""])
+    title = f"{name}: {len(documents):,} documents, one thread"
+    print_table(["figure", "retrieval", "bm25s", "ratio"], rows, title=title)
     print(f"bm25s {bm25s.__version__}, {os.cpu_count()} cores")
 
 
