@@ -6,6 +6,7 @@ DIR/generation-N/        documents.arrow, lexical/, dense/: never changed once c
 
 import re
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,11 +14,12 @@ from typing import Any, Self
 import orjson
 from pydantic import ValidationError
 
-from retrieval.errors import ArtifactExistsError, ArtifactMissingError, ArtifactVersionError
+from retrieval.errors import ArtifactDamagedError, ArtifactExistsError, ArtifactMissingError, ArtifactVersionError
 from retrieval.index.dense.searcher import DenseSearcher
 from retrieval.index.documents import DocumentReader
 from retrieval.index.files import damaged, sha256_of, sync_folder, sync_tree, write_whole
 from retrieval.index.lexical.searcher import LexicalSearcher
+from retrieval.index.lock import LOCK, WriterLock
 from retrieval.index.manifest import FORMAT, FileEntry, Manifest
 
 __all__ = ["Artifact", "ArtifactWriter", "read_manifest"]
@@ -48,7 +50,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.name in (_MANIFEST, f".{_MANIFEST}.new") or re.fullmatch(rf"{_FOLDER}\d+", path.name) is not None
+    return path.name in (_MANIFEST, f".{_MANIFEST}.new", LOCK) or re.fullmatch(rf"{_FOLDER}\d+", path.name) is not None
 
 
 class ArtifactWriter:
@@ -59,27 +61,32 @@ class ArtifactWriter:
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         self._path = path
-        self._created = not path.exists()
+        self._overwrite = overwrite
         self._committed = False
-        self._old = self._earlier_generations(overwrite)
-        self._generation = 1 + max((int(folder.name.removeprefix(_FOLDER)) for folder in self._old), default=0)
-        self.folder = path / f"{_FOLDER}{self._generation}"
 
-    def _earlier_generations(self, overwrite: bool) -> list[Path]:
-        """Folders that the commit replaces: of an index, if that is allowed, or of a build that was interrupted."""
-        if self._created:
-            return []
-        if (self._path / _MANIFEST).is_file() and not overwrite:
+    def __enter__(self) -> Self:
+        self._check_place()
+        self._created = not self._path.exists()
+        self._path.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            stack.enter_context(WriterLock(self._path))
+            self._check_place()  # again: another writer may have committed before the lock was free
+            self._held = stack.pop_all()
+        # Folders that the commit replaces: of the index that was, or of a build that was interrupted.
+        self._old = [folder for folder in self._path.iterdir() if folder.is_dir()]
+        self._generation = 1 + max((int(folder.name.removeprefix(_FOLDER)) for folder in self._old), default=0)
+        self.folder = self._path / f"{_FOLDER}{self._generation}"
+        self.folder.mkdir()
+        return self
+
+    def _check_place(self) -> None:
+        """Nothing may be at the path but an index that may be replaced, or what a killed build left."""
+        if (self._path / _MANIFEST).is_file() and not self._overwrite:
             raise ArtifactExistsError(f"{self._path} already holds an index", hint="replace it with --overwrite")
-        if not self._path.is_dir() or not all(map(_is_ours, self._path.iterdir())):
+        if self._path.exists() and not (self._path.is_dir() and all(map(_is_ours, self._path.iterdir()))):
             raise ArtifactExistsError(
                 f"{self._path} is there and is not just an index", hint="name a new or an empty folder"
             )
-        return [folder for folder in self._path.iterdir() if folder.is_dir()]
-
-    def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True)
-        return self
 
     def commit(self, **fields: Any) -> Manifest:
         """Make the gathered files the artifact's content; `fields` are the manifest's, but for those of this class."""
@@ -101,8 +108,18 @@ class ArtifactWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._committed:
-            shutil.rmtree(self._path if self._created else self.folder)
+        with self._held:
+            if not self._committed:
+                shutil.rmtree(self._path if self._created else self.folder)
+
+
+def _check_sizes(path: Path, manifest: Manifest) -> None:
+    for name, entry in manifest.files.items():
+        file = path / manifest.folder / name
+        if not file.is_file():
+            raise damaged(file, "is missing")
+        if (size := file.stat().st_size) != entry.bytes:
+            raise damaged(file, f"has {size} bytes, expected {entry.bytes}")
 
 
 class Artifact:
@@ -123,16 +140,21 @@ class Artifact:
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Open the artifact at `path`, checking its version and the size of every file, but not their checksums."""
+        """Open the artifact at `path`, checking its version and the size of every file, but not their checksums.
+
+        What was opened stays as it is, whatever a writer commits later.
+        """
         path = Path(path)
         manifest = read_manifest(path)
-        for name, entry in manifest.files.items():
-            file = path / manifest.folder / name
-            if not file.is_file():
-                raise damaged(file, "is missing")
-            if (size := file.stat().st_size) != entry.bytes:
-                raise damaged(file, f"has {size} bytes, expected {entry.bytes}")
-        return cls(path, manifest)
+        while True:
+            try:
+                _check_sizes(path, manifest)
+                return cls(path, manifest)
+            except ArtifactDamagedError:
+                newer = read_manifest(path)
+                if newer.generation == manifest.generation:
+                    raise
+                manifest = newer  # a writer replaced the files between the manifest and them
 
     def _check_counts(self) -> None:
         folder = self.path / self.manifest.folder

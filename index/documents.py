@@ -106,8 +106,17 @@ class DocumentWriter:
         self._file.close()
         if error is None:
             # The types are known now that every document has been seen.
-            rows = DocumentReader(self._folder).metadata()
+            store = pa.ipc.open_file(_map(self._folder / _STORE))
+            batches = (store.get_batch(number) for number in range(store.num_record_batches))
+            rows = ([orjson.loads(text) for text in batch.column("metadata").to_pylist()] for batch in batches)
             write_columns(self._folder / _COLUMNS, self._types.schema(), rows)
+
+
+def _map(path: Path) -> pa.MemoryMappedFile:
+    try:
+        return pa.memory_map(str(path))
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(path, f"cannot be mapped ({error})") from error
 
 
 class DocumentReader:
@@ -117,8 +126,10 @@ class DocumentReader:
         self._folder = folder
         self._path = path = folder / _STORE
         self._columns: tuple[pa.Table, dict[str, str]] | None = None
+        # Read at the first filter; opened now, as a writer may have removed it by then.
+        self._columns_file = _map(folder / _COLUMNS)
         try:
-            self._file = pa.ipc.open_file(pa.memory_map(str(path)))
+            self._file = pa.ipc.open_file(_map(path))
         except (OSError, pa.ArrowException) as error:
             raise damaged(path, f"not a readable Arrow file ({error})") from error
         if self._file.schema != _SCHEMA:
@@ -180,11 +191,6 @@ class DocumentReader:
             pairs = zip(batch.column("id").to_pylist(), batch.column("document").to_pylist(), strict=True)
             yield from (document or id_ for id_, document in pairs)
 
-    def metadata(self) -> Iterator[list[dict[str, Any]]]:
-        """The metadata of every document, in order, in batches."""
-        for number in range(self._file.num_record_batches):
-            yield [orjson.loads(text) for text in self._batch(number).column("metadata").to_pylist()]
-
     def allowed(self, filter_: Mapping[str, Any]) -> NDArray[np.bool_]:
         """Which documents a metadata filter allows, (n,); see `retrieval.index.filters`.
 
@@ -192,7 +198,7 @@ class DocumentReader:
             FilterError: the filter cannot be understood; it names the place.
         """
         if self._columns is None:
-            self._columns = read_columns(self._folder / _COLUMNS)
+            self._columns = read_columns(self._folder / _COLUMNS, self._columns_file)
         columns, untyped = self._columns
         if columns.num_columns and columns.num_rows != self._count:
             raise damaged(self._folder / _COLUMNS, f"holds {columns.num_rows} rows, expected {self._count}")

@@ -113,10 +113,10 @@ def _value(value: Any, type_: pa.DataType) -> Any:
     return float(value) if type_ == pa.float64() else value
 
 
-def read_columns(path: Path) -> tuple[pa.Table, dict[str, str]]:
-    """The columns, memory-mapped, and for each field without one the kinds of values that it holds."""
+def read_columns(path: Path, file: pa.MemoryMappedFile) -> tuple[pa.Table, dict[str, str]]:
+    """The columns, and for each field without one the kinds of values that it holds; `path` is for messages."""
     try:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        table = pa.ipc.open_file(file).read_all()
         untyped = orjson.loads(table.schema.metadata[_UNTYPED])
     except (OSError, pa.ArrowException, TypeError, KeyError, orjson.JSONDecodeError) as error:
         raise damaged(path, f"not readable columns ({error})") from error

@@ -8,6 +8,7 @@ RetrievalError
 ├── ArtifactError            an index on disk
 │   ├── ArtifactExistsError  something stands where the index should go
 │   ├── ArtifactMissingError there is no index here, or not this part of it
+│   ├── ArtifactLockedError  another process is writing to it
 │   ├── ArtifactDamagedError a file is missing, cut or altered
 │   └── ArtifactVersionError written by a newer version
 ├── ModelError               a model that cannot be found or used
@@ -18,6 +19,7 @@ __all__ = [
     "ArtifactDamagedError",
     "ArtifactError",
     "ArtifactExistsError",
+    "ArtifactLockedError",
     "ArtifactMissingError",
     "ArtifactVersionError",
     "CollectionError",
@@ -76,6 +78,10 @@ class ArtifactExistsError(ArtifactError):
 
 class ArtifactMissingError(ArtifactError):
     """There is no index here, or not the part of it that was asked for."""
+
+
+class ArtifactLockedError(ArtifactError):
+    """Another process is writing to the index."""
 
 
 class ArtifactDamagedError(ArtifactError):

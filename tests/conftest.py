@@ -13,8 +13,10 @@ from retrieval.types import Document
 # No test may reach a model hub; read when huggingface_hub is imported, so set before that.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-# The first example of a test may compile a kernel, so a deadline would say nothing about the example.
-hypothesis.settings.register_profile("retrieval", deadline=None)
+# The first example of a test may compile a kernel, and the machine may be busy: slowness says nothing of an example.
+hypothesis.settings.register_profile(
+    "retrieval", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("retrieval")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"

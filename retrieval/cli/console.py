@@ -34,9 +34,8 @@ def print_table(columns: list[str], rows: list[list[str]], *, title: str | None 
         table.add_column(column, justify="right" if number and figures else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    needed = Console(width=_WIDEST).measure(table).maximum
     # Cells are texts: a file's name may look like rich's markup.
-    Console(width=max(Console().width, needed), markup=False, emoji=False, highlight=False).print(table)
+    Console(width=_WIDEST, markup=False, emoji=False, highlight=False).print(table)
 
 
 @contextmanager

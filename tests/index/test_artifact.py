@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,11 @@ import pytest
 from retrieval.errors import (
     ArtifactDamagedError,
     ArtifactExistsError,
+    ArtifactLockedError,
     ArtifactMissingError,
     ArtifactVersionError,
     CorpusError,
 )
-from retrieval.index.artifact import ArtifactWriter
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever
 from retrieval.types import Document
@@ -45,7 +47,7 @@ def test_the_manifest_tells_how_the_index_was_made(index: Index) -> None:
     assert manifest["fingerprint"].startswith("sha256:")
     assert {"python", "numpy", "bm25s"} <= set(manifest["provenance"]["versions"])
     there = {path for path in index.path.rglob("*") if path.is_file()}
-    assert there == {*files(index), index.path / "manifest.json"}
+    assert there == {*files(index), index.path / "manifest.json", index.path / ".lock"}
 
 
 def test_nothing_is_pickled(index: Index) -> None:
@@ -89,7 +91,7 @@ def test_an_index_is_replaced_only_if_that_is_asked_for(index: Index) -> None:
     assert replaced.manifest.generation == 2
     assert [hit.id for hit in Retriever(replaced).search("oxygen")] == ["z"]
     assert [hit.id for hit in Retriever(index).search("oxygen")] == ["c"]
-    assert sorted(path.name for path in index.path.iterdir()) == ["generation-2", "manifest.json"]
+    assert sorted(path.name for path in index.path.iterdir()) == [".lock", "generation-2", "manifest.json"]
 
 
 def test_a_damaged_index_can_be_replaced(index: Index) -> None:
@@ -100,12 +102,60 @@ def test_a_damaged_index_can_be_replaced(index: Index) -> None:
 
 def test_what_an_interrupted_build_left_is_swept(documents: list[Document], tmp_path: Path) -> None:
     """A folder without a manifest is no index; the next build takes its place."""
-    writer = ArtifactWriter(tmp_path / "index").__enter__()
-    (writer.folder / "documents.arrow").write_text("half")
+    (tmp_path / "index" / "generation-1").mkdir(parents=True)
+    (tmp_path / "index" / "generation-1" / "documents.arrow").write_text("half")
     with pytest.raises(ArtifactMissingError):
         Index.open(tmp_path / "index")
     assert len(Index.build(documents, tmp_path / "index")) == len(documents)
     assert len([path for path in (tmp_path / "index").iterdir() if path.is_dir()]) == 1
+
+
+def test_one_writer_at_a_time(documents: list[Document], tmp_path: Path) -> None:
+    """The second is told who the first is, and breaks nothing; when the first has died, its lock is free."""
+    path = tmp_path / "index"
+    code = (
+        "import sys, time, retrieval\n"
+        "def corpus():\n"
+        "    yield {'_id': 'a', 'text': 'wind'}\n"
+        "    print('writing', flush=True)\n"
+        "    time.sleep(60)\n"
+        f"retrieval.Index.build(corpus(), {str(path)!r})\n"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    with writer:
+        assert writer.stdout
+        assert writer.stdout.readline() == "writing\n"
+        with pytest.raises(ArtifactLockedError, match=f"is being written by process {writer.pid} on"):
+            Index.build(documents, path)
+        assert (path / "generation-1").is_dir()
+        writer.kill()
+    assert len(Index.build(documents, path)) == len(documents)
+
+
+def test_a_reader_keeps_what_it_opened(documents: list[Document], tmp_path: Path) -> None:
+    """Also what it has not read yet when a writer removes the files: texts, filters, postings."""
+    old = Index.build(documents, tmp_path / "index")
+    Index.build([{"_id": "z", "text": "oxygen", "year": 5}], tmp_path / "index", overwrite=True)
+    assert [hit.text for hit in Retriever(old).search("oxygen")] == ["Oxygen glows green, nitrogen glows red."]
+    assert [hit.id for hit in Retriever(old).search("sky", filter={"year": 2001})] == ["a"]
+
+
+def test_opening_while_indexes_are_replaced(tmp_path: Path) -> None:
+    """A reader in a loop beside a writer in a loop always finds one whole index."""
+    path = tmp_path / "index"
+    Index.build([{"_id": "0", "text": "wind"}], path)
+    code = (
+        "import retrieval\n"
+        "for i in range(1, 40):\n"
+        f"    retrieval.Index.build([{{'_id': str(i), 'text': 'wind'}}], {str(path)!r}, overwrite=True)\n"
+    )
+    seen = set()
+    with subprocess.Popen([sys.executable, "-c", code]) as writer:
+        while writer.poll() is None:
+            (hit,) = Retriever(path).search("wind")
+            seen.add(hit.id)
+    assert writer.returncode == 0
+    assert len(seen) > 1
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:

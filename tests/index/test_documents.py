@@ -46,6 +46,7 @@ def test_any_number_of_documents(count: int, tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("content", [b"", b"ARROW1", b"not an arrow file at all"])
 def test_a_file_that_is_no_store(content: bytes, tmp_path: Path) -> None:
     """An error that names the file."""
+    write(tmp_path, [])
     (tmp_path / "documents.arrow").write_bytes(content)
     with pytest.raises(ArtifactDamagedError, match=r"documents\.arrow"):
         DocumentReader(tmp_path)
