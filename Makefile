@@ -37,6 +37,7 @@ bench: $(STAMP) ## ours and the peer's in one run, as ratios; DATA=FOLDER for an
 	$(BIN)/python benchmarks/lexical.py $(if $(DATA),--data $(DATA))
 
 wheel: $(STAMP) ## build dist/*.whl
+	rm -rf build/lib build/bdist.*  # what an earlier build left would go into the wheel
 	$(BIN)/python -m build --wheel --no-isolation
 
 clean: ## remove the environment and everything built

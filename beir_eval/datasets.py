@@ -1,6 +1,7 @@
 """Test collections in BEIR's layout: queries and judgements, checked before anything is run on them."""
 
 import csv
+import re
 from collections.abc import Collection as Container
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from retrieval.errors import CollectionError
 from retrieval.types import Query
 
 __all__ = ["Collection", "Fit", "Judgement", "check_fit", "load_collection"]
+
+# Up to nine digits, as trec_eval keeps grades in 32 bits.
+_GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
 
 _HEADERS = ("query-id", "query_id", "qid")
 
@@ -148,17 +152,19 @@ def _judgements(path: Path, problems: list[str]) -> Iterator[Judgement]:
                 row = [row[0], *row[2:]]
             if len(row) != 3:
                 raise CollectionError(f"{path}:{position}: expected query, document and grade; got {row}")
+            if not row[0] or not row[1]:
+                problems.append(f"line {position}: a query or a document without an id")
+                continue
             try:
-                yield Judgement(row[0], row[1], _grade(row[2]))
+                yield Judgement(row[0], row[1], _grade(row[2].strip()))
             except ValueError:
                 problems.append(f"line {position}: the grade {row[2]!r} is not a whole number")
 
 
 def _grade(text: str) -> int:
-    number = float(text)
-    if not number.is_integer():
+    if not _GRADE.fullmatch(text):
         raise ValueError(text)
-    return int(number)
+    return int(text.partition(".")[0])
 
 
 def _collect(judgements: Iterable[Judgement], problems: list[str]) -> dict[str, dict[str, int]]:

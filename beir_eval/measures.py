@@ -25,6 +25,8 @@ def parse_measures(names: Iterable[str]) -> list[Any]:
             computable = supports(parsed)
         except (ValueError, NameError, AssertionError) as error:
             raise InputError(f"ir-measures knows no measure {name!r}", hint=_HINT) from error
+        if parsed.params.get("cutoff", 1) < 1:
+            raise InputError(f"the cutoff of {name!r} must be at least 1")
         if not computable:
             raise InputError(f"ir-measures cannot compute {name!r} with what is installed here", hint=_HINT)
         measures.append(parsed)

@@ -15,9 +15,10 @@ import orjson
 from pydantic import ValidationError
 
 from retrieval.errors import ArtifactDamagedError, ArtifactExistsError, ArtifactMissingError, ArtifactVersionError
+from retrieval.files import sha256_of, sync_folder, sync_tree, write_whole
+from retrieval.index.arrays import damaged
 from retrieval.index.dense.searcher import DenseSearcher
 from retrieval.index.documents import DocumentReader
-from retrieval.index.files import damaged, sha256_of, sync_folder, sync_tree, write_whole
 from retrieval.index.lexical.searcher import LexicalSearcher
 from retrieval.index.lock import LOCK, WriterLock
 from retrieval.index.manifest import FORMAT, FileEntry, Manifest
@@ -50,7 +51,12 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.name in (_MANIFEST, f".{_MANIFEST}.new", LOCK) or re.fullmatch(rf"{_FOLDER}\d+", path.name) is not None
+    """Whether a folder is empty or holds an index, or a part of one, and nothing else."""
+    names = {inside.name for inside in path.iterdir()} if path.is_dir() else {path.name}
+    marks = {_MANIFEST, LOCK}
+    others = names - marks - {f".{_MANIFEST}.new"}
+    # A folder of that name alone may be anybody's; a writer leaves its lock beside it first.
+    return not names or bool(names & marks and all(re.fullmatch(rf"{_FOLDER}\d+", name) for name in others))
 
 
 class ArtifactWriter:
@@ -83,7 +89,7 @@ class ArtifactWriter:
         """Nothing may be at the path but an index that may be replaced, or what a killed build left."""
         if (self._path / _MANIFEST).is_file() and not self._overwrite:
             raise ArtifactExistsError(f"{self._path} already holds an index", hint="replace it with --overwrite")
-        if self._path.exists() and not (self._path.is_dir() and all(map(_is_ours, self._path.iterdir()))):
+        if self._path.exists() and not _is_ours(self._path):
             raise ArtifactExistsError(
                 f"{self._path} is there and is not just an index", hint="name a new or an empty folder"
             )
@@ -116,9 +122,11 @@ class ArtifactWriter:
 def _check_sizes(path: Path, manifest: Manifest) -> None:
     for name, entry in manifest.files.items():
         file = path / manifest.folder / name
-        if not file.is_file():
-            raise damaged(file, "is missing")
-        if (size := file.stat().st_size) != entry.bytes:
+        try:
+            size = file.stat().st_size
+        except OSError as error:
+            raise damaged(file, "is missing") from error
+        if size != entry.bytes:
             raise damaged(file, f"has {size} bytes, expected {entry.bytes}")
 
 
@@ -167,6 +175,10 @@ class Artifact:
 
     def __len__(self) -> int:
         return self.manifest.documents
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Another process opens the files for itself, and shares their pages.
+        return type(self).open, (self.path.resolve(),)
 
     @property
     def parts(self) -> list[str]:

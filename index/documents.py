@@ -13,17 +13,18 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from retrieval.index.files import damaged
+from retrieval.index.arrays import damaged, load_array
 from retrieval.index.filters import allowed_documents
 from retrieval.index.metadata import MetadataTypes, read_columns, write_columns
 from retrieval.types import Document, Passage
 
 __all__ = ["DocumentReader", "DocumentWriter", "fingerprint_of"]
 
-# Every batch but the last holds this many rows, so that a row is found by division.
+# A batch is written when it holds this many documents or characters, so that long documents do not fill the memory.
 _ROWS = 8192
+_CHARACTERS = 1 << 24
 
-_STORE, _COLUMNS = "documents.arrow", "metadata.arrow"
+_STORE, _COLUMNS, _STARTS = "documents.arrow", "metadata.arrow", "batch_starts.npy"
 
 _SCHEMA = pa.schema(
     [
@@ -69,6 +70,8 @@ class DocumentWriter:
         self._file = pa.OSFile(str(folder / _STORE), "wb")
         self._writer = pa.ipc.new_file(self._file, _SCHEMA)
         self._rows: list[Row] = []
+        self._characters = 0
+        self._starts = [0]
         self._hash = hashlib.sha256()
         self.count = 0
 
@@ -79,15 +82,18 @@ class DocumentWriter:
             self._types.add(document.metadata)
             self._hash.update(orjson.dumps(row))
             self._rows.append(row)
+            self._characters += len(document.text)
             self.count += 1
-            if len(self._rows) == _ROWS:
+            if len(self._rows) == _ROWS or self._characters >= _CHARACTERS:
                 self._flush()
 
     def _flush(self) -> None:
         columns = zip(*self._rows, strict=True)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
         self._writer.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
+        self._starts.append(self.count)
         self._rows.clear()
+        self._characters = 0
 
     @property
     def fingerprint(self) -> str:
@@ -105,6 +111,7 @@ class DocumentWriter:
         self._writer.close()
         self._file.close()
         if error is None:
+            np.save(self._folder / _STARTS, np.array(self._starts, dtype=np.int64))
             # The types are known now that every document has been seen.
             store = pa.ipc.open_file(_map(self._folder / _STORE))
             batches = (store.get_batch(number) for number in range(store.num_record_batches))
@@ -134,8 +141,11 @@ class DocumentReader:
             raise damaged(path, f"not a readable Arrow file ({error})") from error
         if self._file.schema != _SCHEMA:
             raise damaged(path, f"has other columns than {', '.join(_SCHEMA.names)}")
-        batches = self._file.num_record_batches
-        self._count = (batches - 1) * _ROWS + self._batch(batches - 1).num_rows if batches else 0
+        # Where each batch begins, and at the end the number of documents.
+        self._starts = load_array(folder / _STARTS, np.int64)
+        if len(self._starts) != self._file.num_record_batches + 1:
+            raise damaged(folder / _STARTS, f"does not fit {_STORE}")
+        self._count = int(self._starts[-1])
 
     def _batch(self, number: int) -> Any:
         try:
@@ -150,7 +160,8 @@ class DocumentReader:
         """One document; IndexError outside 0 ≤ ordinal < len."""
         if not 0 <= ordinal < self._count:
             raise IndexError(ordinal)
-        number, row = divmod(int(ordinal), _ROWS)
+        number = int(np.searchsorted(self._starts, ordinal, side="right")) - 1
+        row = int(ordinal - self._starts[number])
         id_, title, text, metadata, *place = (column[row].as_py() for column in self._batch(number).columns)
         passage = Passage(*place) if place[0] is not None else None
         return Document(id=id_, title=title, text=text, metadata=orjson.loads(metadata), passage=passage)
@@ -177,11 +188,15 @@ class DocumentReader:
         return np.asarray(groups.to_numpy(zero_copy_only=False), dtype=np.int64)
 
     def _strings(self, column: str, ordinals: NDArray[np.int64] | Sequence[int]) -> list[str]:
-        numbers, rows = np.divmod(np.asarray(ordinals, dtype=np.int64), _ROWS)
-        ids = np.empty(len(numbers), dtype=object)
+        wanted = np.asarray(ordinals, dtype=np.int64)
+        if wanted.ndim != 1 or (len(wanted) and not 0 <= wanted.min() <= wanted.max() < self._count):
+            raise IndexError(f"ordinals must be one row of numbers from 0 to below {self._count}; see Hits.row")
+        numbers = np.searchsorted(self._starts, wanted, side="right") - 1
+        ids = np.empty(len(wanted), dtype=object)
         for number in np.unique(numbers):
             here = numbers == number
-            ids[here] = self._batch(int(number)).column(column).take(pa.array(rows[here])).to_pylist()
+            rows = pa.array(wanted[here] - self._starts[number])
+            ids[here] = self._batch(int(number)).column(column).take(rows).to_pylist()
         return list(ids)
 
     def all_document_ids(self) -> Iterator[str]:

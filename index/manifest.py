@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
-from retrieval.types import ScoreKind
+from retrieval.types import EncoderCard, ScoreKind
 
 __all__ = ["FORMAT", "DensePart", "FileEntry", "LexicalPart", "Manifest", "Provenance"]
 
@@ -39,7 +39,7 @@ class DensePart(_Model):
     vectors: int
     dimensions: int
     largest_norm: float
-    encoder: dict[str, Any]
+    encoder: EncoderCard
 
 
 class Provenance(_Model):

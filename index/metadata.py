@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from retrieval.index.files import damaged
+from retrieval.index.arrays import damaged
 
 __all__ = ["DATE", "MetadataTypes", "parse_date", "read_columns", "write_columns"]
 

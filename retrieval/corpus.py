@@ -8,7 +8,7 @@ from typing import Any, Literal
 import orjson
 
 from retrieval.errors import CorpusError, InputError
-from retrieval.formats import Record, is_unicode, records_of
+from retrieval.formats import STDIN, TEXT_SUFFIXES, Record, is_unicode, records_of
 from retrieval.types import Document, Query
 
 __all__ = ["Columns", "OnError", "ReadReport", "read_documents", "read_queries"]
@@ -83,6 +83,8 @@ def read_queries(path: str | Path) -> list[Query]:
     Raises:
         CorpusError: a line is not readable, has no id or text, or an id that was there before.
     """
+    if Path(path).suffix in (*TEXT_SUFFIXES, "") and str(path) != STDIN:
+        raise CorpusError(str(path), None, "not a file of queries", hint="queries come as JSONL, TSV, CSV or Parquet")
     records = records_of(str(path))
     if Path(path).suffix == ".tsv" and not _has_header(Path(path)):
         records = _two_columns(Path(path))

@@ -39,6 +39,16 @@ class RetrievalError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions are rebuilt from their message alone, and subclasses take more than that.
+        return _rebuilt, (type(self), str(self), self.__dict__)
+
+
+def _rebuilt(kind: type[RetrievalError], message: str, state: dict[str, object]) -> RetrievalError:
+    error = kind.__new__(kind, message)
+    error.__dict__.update(state)
+    return error
+
 
 class InputError(RetrievalError):
     """An option, query or parameter that cannot be used."""

@@ -31,6 +31,8 @@ class Record(NamedTuple):
 
 def records_of(source: str) -> Iterator[Record]:
     """The records of one file, folder or of standard input (`-`), read as a stream."""
+    if not source:
+        raise CorpusError("corpus", None, "an empty name of a file", hint="is a shell variable unset?")
     if source == STDIN:
         return _jsonl(sys.stdin.buffer, "standard input")
     path = Path(source)
@@ -109,6 +111,8 @@ def _rows(rows: Any, source: str) -> Iterator[Record]:
             yield Record(source, position, row)
         elif not header:
             header = row
+            if len(set(header)) < len(header):
+                raise CorpusError(source, position, f"names a column twice: {', '.join(header)}")
         elif row and len(row) != len(header):
             yield Record(source, position, f"has {len(row)} columns, the first line names {len(header)}")
         elif row:
@@ -149,17 +153,22 @@ def _parquet(path: Path) -> Iterator[Record]:
 
 
 def _folder(folder: Path) -> Iterator[Record]:
-    """BEIR's corpus.jsonl if it is there; else each text or Markdown file is a document, its path the id."""
+    """BEIR's corpus.jsonl if it is there; else each text or Markdown file that is not hidden, its path the id."""
     for name in ("corpus.jsonl", "corpus.jsonl.gz", "corpus.jsonl.zst"):
         if (folder / name).is_file():
             yield from _lines(folder / name)
             return
-    files = sorted(path for path in folder.rglob("*") if path.suffix in TEXT_SUFFIXES and path.is_file())
+    files = sorted(path for path in folder.rglob("*") if _is_text(path.relative_to(folder)) and path.is_file())
     if not files:
         wanted = ", ".join(("corpus.jsonl", *(f"*{suffix}" for suffix in TEXT_SUFFIXES)))
         raise CorpusError(str(folder), None, "no documents here", hint=f"expected one of: {wanted}")
     for path in files:
         yield _text_file(path, path.relative_to(folder).as_posix())
+
+
+def _is_text(name: Path) -> bool:
+    """By its suffix; what is hidden, as .git is, is nobody's text."""
+    return name.suffix.lower() in TEXT_SUFFIXES and not any(part.startswith(".") for part in name.parts)
 
 
 def _text_file(path: Path, name: str) -> Record:
@@ -168,7 +177,7 @@ def _text_file(path: Path, name: str) -> Record:
     except UnicodeDecodeError as error:
         return Record(str(path), None, f"not UTF-8 ({error})")
     first, _, rest = text.lstrip().partition("\n")
-    if path.suffix != ".txt" and first.startswith("# "):
+    if path.suffix.lower() != ".txt" and first.startswith("# "):
         return Record(str(path), None, {"_id": name, "title": first.removeprefix("# ").strip(), "text": rest.strip()})
     return Record(str(path), None, {"_id": name, "text": text})
 

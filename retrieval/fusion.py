@@ -30,7 +30,7 @@ class Fusion(ABC):
 
     Attributes:
         weights: by name of the list; 1 for a list without one. At least 0.
-        depth: how many hits of each stage take part, at least; asking for more hits than this makes it deeper.
+        depth: how many hits of each stage take part. What no stage has within it is not a hit, whatever k.
     """
 
     weights: Mapping[str, float] = field(default_factory=dict)

@@ -1,11 +1,10 @@
 """Build: a corpus becomes an artifact. Here documents, analyzers and encoders meet the index."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from retrieval.chunking import Chunking, passages_of
 from retrieval.corpus import Columns, OnError, ReadReport, read_documents
+from retrieval.encoders.dense import load_encoder
 from retrieval.errors import InputError
 from retrieval.index.artifact import Artifact, ArtifactWriter
 from retrieval.index.dense.builder import DenseBuilder
@@ -25,8 +25,9 @@ from retrieval.types import Document, ScoreKind
 
 __all__ = ["Index", "LexicalOptions", "versions"]
 
-# Documents handled at a time: bounds memory, and is the window in which texts are sorted by length.
+# Documents and characters handled at a time: bounds memory, and is the window in which texts are sorted by length.
 _WINDOW = 8192
+_WINDOW_CHARACTERS = 1 << 24
 
 T = TypeVar("T")
 
@@ -107,8 +108,6 @@ class Index(Artifact):
 def _encoder(dense: str | Encoder | None, device: str | None) -> Encoder | None:
     if not isinstance(dense, str):
         return dense
-    from retrieval.encoders.dense import load_encoder
-
     return load_encoder(dense, device=device)
 
 
@@ -121,7 +120,7 @@ def _write_texts(
     builder = LexicalBuilder(options.analyzer, options.bm25) if options else None
     progress("read", 0, None)
     with DocumentWriter(folder) as writer:
-        for batch in _windows(documents):
+        for batch in _windows(documents, lambda document: len(document.text)):
             writer.add(batch)
             if builder:
                 builder.add(document.contents for document in batch)
@@ -135,7 +134,7 @@ def _write_texts(
 
 def _write_vectors(folder: Path, encoder: Encoder, count: int, progress: Progress) -> DensePart:
     """Encode every document that is not empty, from the store that was just written."""
-    card = dict(encoder.card)
+    card = encoder.card
     (folder / "dense").mkdir()
     done = 0
 
@@ -145,24 +144,33 @@ def _write_vectors(folder: Path, encoder: Encoder, count: int, progress: Progres
         progress("encode", done, count)
 
     tell(0)
-    with DenseBuilder(folder / "dense", card["dimensions"]) as builder:
-        for window in _windows(enumerate(DocumentReader(folder).contents())):
+    with DenseBuilder(folder / "dense", card.dimensions) as builder:
+        texts = enumerate(DocumentReader(folder).contents())
+        for window in _windows(texts, lambda item: len(item[1])):
             filled = [(ordinal, text) for ordinal, text in window if text]
             tell(len(window) - len(filled))
             ordinals = np.array([ordinal for ordinal, _ in filled], dtype=np.int64)
             builder.add(ordinals, encoder.encode_documents([text for _, text in filled], tell))
     return DensePart(
-        similarity=ScoreKind(card["similarity"]),
+        similarity=ScoreKind(card.similarity),
         vectors=builder.count,
-        dimensions=card["dimensions"],
+        dimensions=card.dimensions,
         largest_norm=builder.largest_norm,
         encoder=card,
     )
 
 
-def _windows(items: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while window := list(islice(iterator, _WINDOW)):
+def _windows(items: Iterable[T], length: Callable[[T], int]) -> Iterator[list[T]]:
+    """Runs of items, bounded in number and in the sum of their lengths."""
+    window: list[T] = []
+    characters = 0
+    for item in items:
+        window.append(item)
+        characters += length(item)
+        if len(window) == _WINDOW or characters >= _WINDOW_CHARACTERS:
+            yield window
+            window, characters = [], 0
+    if window:
         yield window
 
 

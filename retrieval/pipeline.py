@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.encoders.dense import check_card, load_encoder
 from retrieval.errors import ArtifactMissingError, InputError
 from retrieval.fusion import Fusion, MinMax, fuse
 from retrieval.grouping import best_of_each
@@ -30,14 +31,15 @@ Filter = Mapping[str, Any]
 Stage = Callable[[Sequence[str], int, NDArray[np.bool_] | None], Hits]
 
 
-def load_query_encoder(index: Index, device: str | None = None) -> Encoder:
-    """The encoder that the index' dense part was built with; an error if there is no such part, or not this model."""
+def load_query_encoder(index: Index, device: str | None = None, *, model: str | None = None) -> Encoder:
+    """The encoder that the index' dense part was built with; an error if there is no such part, or not this model.
+
+    `model` says where it is now, where that is not the place or name it had.
+    """
     if index.manifest.dense is None:
         raise ArtifactMissingError(f"{index.path} has no dense part", hint="build it with one: --dense MODEL")
     card = index.manifest.dense.encoder
-    from retrieval.encoders.dense import load_encoder
-
-    return load_encoder(card["model"], device=device, expected=card)
+    return load_encoder(model or card.model, device=device, expected=card)
 
 
 class Retriever:
@@ -67,6 +69,8 @@ class Retriever:
         self.index = index if isinstance(index, Index) else Index.open(index)
         self.using = using or ("hybrid" if len(self.index.parts) > 1 else self.index.parts[0])
         self.fusion = fusion or MinMax()
+        if encoder and self.index.manifest.dense:
+            check_card(encoder.card, self.index.manifest.dense.encoder)
         self._encoder = encoder
         # In an index of whole documents there is nothing to group.
         self._by_document = by_document and self.index.manifest.chunking is not None
@@ -119,10 +123,11 @@ class Retriever:
 
         An empty query, or one of white space, has no hits. k may exceed the number of documents.
         """
+        queries = queries if isinstance(queries, str) else list(queries)
         if isinstance(queries, str) or not all(isinstance(query, str) for query in queries):
-            raise InputError("queries must be a sequence of strings")
-        if k < 0:
-            raise InputError(f"k must be at least 0; got {k}")
+            raise InputError("queries must be strings, several of them")
+        if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 0:
+            raise InputError(f"k must be a whole number of at least 0; got {k!r}")
         allowed = None if filter is None else self.index.documents.allowed(filter)
         return self._grouped(queries, k, allowed) if self._by_document else self._ranked(queries, k, allowed)
 
@@ -130,8 +135,8 @@ class Retriever:
         """Retrieve with each stage, fuse, cut."""
         if self.using != "hybrid":
             return self._stages[self.using](queries, k, allowed)
-        depth = max(k, self.fusion.depth) if k else 0
-        lists = {name: stage(queries, depth, allowed) for name, stage in self._stages.items()}
+        # The same depth for every k, so that a smaller k gives the beginning of what a larger one does.
+        lists = {name: stage(queries, self.fusion.depth, allowed) for name, stage in self._stages.items()}
         return fuse(lists, self.fusion, k)
 
     def _grouped(self, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:

@@ -1,12 +1,12 @@
 """The seams between the rooms: what an encoder and a searcher must offer, and nothing more."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.types import Hits
+from retrieval.types import EncoderCard, Hits
 
 __all__ = ["Encoder", "Progress", "Searcher", "silent"]
 
@@ -26,8 +26,8 @@ class Encoder(Protocol):
     """Turns texts into dense vectors."""
 
     @property
-    def card(self) -> Mapping[str, Any]:
-        """What decides the vectors: model, weights, pooling, prompts, length, dimensions, similarity."""
+    def card(self) -> EncoderCard:
+        """What decides the vectors."""
 
     def encode_documents(self, texts: Sequence[str], on_batch: Callable[[int], None]) -> NDArray[np.float32]:
         """(n, d) vectors, in the order of the texts; `on_batch` hears how many more are done."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Document", "Hit", "Hits", "Passage", "Query", "ScoreKind", "Signal", "Signals"]
+__all__ = ["Document", "EncoderCard", "Hit", "Hits", "Passage", "Query", "ScoreKind", "Signal", "Signals"]
 
 
 class ScoreKind(StrEnum):
@@ -59,6 +59,40 @@ class Query:
 
     id: str
     text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderCard:
+    """What decides an encoder's vectors; an index keeps it, and refuses queries of an encoder with another.
+
+    Attributes:
+        model: the name by which it is loaded: `minilm`, a folder, a hub id, or one of the caller's own.
+        dimensions: width of a vector.
+        similarity: `cosine`, for which vectors are normalised, or `dot`.
+        weights: a digest of its parameters.
+        revision: of the hub, where it comes from there.
+        max_length: tokens of a text that are read.
+        pooling: how token vectors become one.
+        modules: what it is made of, in order.
+        prompts: what is put in front of queries and documents.
+        precision: of its parameters.
+    """
+
+    model: str
+    dimensions: int
+    similarity: str
+    weights: str | None = None
+    revision: str | None = None
+    max_length: int | None = None
+    pooling: str | None = None
+    modules: tuple[str, ...] = ()
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    precision: str = "float32"
+
+    def differences(self, other: "EncoderCard") -> list[str]:
+        """The fields that make the vectors of two encoders incomparable; the name and place of a model do not."""
+        named = ("dimensions", "similarity", "weights", "max_length", "pooling", "prompts")
+        return [name for name in named if getattr(self, name) != getattr(other, name)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,14 @@
 """The wheel, in an environment that has nothing of this checkout."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import retrieval
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,7 +30,9 @@ def run(*command: str | Path, cwd: Path) -> str:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this checkout, built from a copy so that no build folder is left behind."""
     out = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT, cwd=out)
+    ignored = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, out / "source", ignore=ignored, symlinks=True)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, out / "source", cwd=out)
     return next(out.glob("*.whl"))
 
 
@@ -46,7 +51,7 @@ def test_the_installed_wheel_works(wheel: Path, tmp_path: Path) -> None:
     bin_ = tmp_path / "env" / "bin"
     pins = ROOT / "constraints.txt"
     run(bin_ / "python", "-m", "pip", "install", "--quiet", "--constraint", pins, wheel, cwd=tmp_path)
-    assert run(bin_ / "retrieval", "--version", cwd=tmp_path).strip() == "0.1.0"
+    assert run(bin_ / "retrieval", "--version", cwd=tmp_path).strip() == retrieval.__version__
     (tmp_path / "corpus.jsonl").write_text(DOCUMENTS)
     run(bin_ / "retrieval", "index", "build", "corpus.jsonl", "--out", "index", cwd=tmp_path)
     assert "Aurora" in run(bin_ / "retrieval", "search", "index", "glowing sky", cwd=tmp_path)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError
-from retrieval.index.files import ArrayAppender
+from retrieval.index.arrays import ArrayAppender
 
 __all__ = ["DenseBuilder"]
 
@@ -32,7 +32,7 @@ class DenseBuilder:
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
             raise InputError(f"the vector of document {ordinals[~finite][0]} is not finite")
-        norms = np.linalg.norm(vectors, axis=1)
+        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
         self.largest_norm = max(self.largest_norm, float(norms.max(initial=0.0)))
         self._ordinals.append(ordinals)
         self._vectors.append(vectors)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError, MissingExtraError
-from retrieval.index.files import damaged, load_array
+from retrieval.index.arrays import damaged, load_array
 from retrieval.types import Hits, ScoreKind
 
 __all__ = ["DenseSearcher"]

@@ -6,13 +6,14 @@ its reference, `postings_reference.py`, agree to the bit.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from retrieval.index.kernels.compiling import kernel
 
 __all__ = ["search_postings"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sift_down(scores: NDArray[np.float32], ordinals: NDArray[np.int64], parent: int, size: int) -> None:
     """Restore the heap whose root is the worst hit, after the entry at `parent` has changed."""
     score, ordinal = scores[parent], ordinals[parent]
@@ -30,7 +31,7 @@ def _sift_down(scores: NDArray[np.float32], ordinals: NDArray[np.int64], parent:
     scores[parent], ordinals[parent] = score, ordinal
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _offer(scores: NDArray[np.float32], ordinals: NDArray[np.int64], size: int, score: np.float32, ordinal: int) -> int:
     """Keep a hit if it is among the best so far; the heap's new size."""
     k = len(scores)
@@ -46,7 +47,7 @@ def _offer(scores: NDArray[np.float32], ordinals: NDArray[np.int64], size: int, 
     return size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sort_best_first(scores: NDArray[np.float32], ordinals: NDArray[np.int64], size: int) -> None:
     """Heapsort in place: the worst goes last."""
     for parent in range(size // 2 - 1, -1, -1):
@@ -57,7 +58,7 @@ def _sort_best_first(scores: NDArray[np.float32], ordinals: NDArray[np.int64], s
         _sift_down(scores, ordinals, 0, last)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def search_postings(
     starts: NDArray[np.int64],
     ordinals: NDArray[np.int32],

@@ -1,6 +1,7 @@
 """From a text to the terms that are indexed: split, lower case, stop words, stems."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,8 @@ UNSPACED = (
 
 _RUN_OR_WORD = re.compile(rf"([{UNSPACED}]+)|[^\W{UNSPACED}][^\W{UNSPACED}]+")
 
+_WITH_MARKS = ("arabic", "hindi", "nepali", "tamil", "yiddish")
+
 _WITHOUT_SPACES = ("chinese", "japanese", "korean", "thai", "lao", "khmer", "burmese")
 
 # bm25s' constants for the languages it has stop words for.
@@ -44,6 +47,9 @@ _STOP_WORDS = {
     "turkish": "STOPWORDS_TURKISH",
 }
 
+# Turkish has two letters i, and the capital of each keeps its dot or its lack of one.
+_TURKISH = str.maketrans({"İ": "i", "I": "ı"})
+
 _STEMMERS = (
     *("arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german", "greek"),
     *("hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "portuguese"),
@@ -59,6 +65,18 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
+def split_marked_words(text: str) -> list[str]:
+    r"""The same for scripts whose vowels are combining marks, which `\w` does not match."""
+    return _marked_word().findall(text)
+
+
+@cache
+def _marked_word() -> re.Pattern[str]:
+    marks = "".join(chr(code) for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M")
+    word = rf"[\w{marks}\u200c\u200d]"
+    return re.compile(rf"\w{word}+")
+
+
 def split_bigrams(text: str) -> list[str]:
     """Overlapping character pairs in scripts written without spaces, as Lucene's CJK analyzer; words elsewhere."""
     tokens: list[str] = []
@@ -71,7 +89,11 @@ def split_bigrams(text: str) -> list[str]:
     return tokens
 
 
-_TOKENIZERS: dict[str, Tokenizer] = {"words": split_words, "bigrams": split_bigrams}
+_TOKENIZERS: dict[str, Tokenizer] = {
+    "words": split_words,
+    "marked-words": split_marked_words,
+    "bigrams": split_bigrams,
+}
 
 
 def _find_tokenizer(name: str) -> Tokenizer:
@@ -93,12 +115,14 @@ class AnalyzerSettings:
     """All that decides which terms a text has; stands in the manifest, so that queries are analysed as documents were.
 
     Attributes:
-        tokenizer: `words`, `bigrams`, or a name that an installed package offers.
+        tokenizer: `words`, `marked-words`, `bigrams`, or a name that an installed package offers.
+        normal_form: Unicode's form to which texts are brought first, as NFKC; None leaves them as they are.
         stopwords: words that are left out, compared before stemming.
         stemmer: a Snowball language, or None.
     """
 
     tokenizer: str = "words"
+    normal_form: str | None = None
     stopwords: tuple[str, ...] = ()
     stemmer: str | None = None
 
@@ -110,10 +134,18 @@ class AnalyzerSettings:
         if language not in LANGUAGES:
             raise InputError(f"language must be one of {', '.join(LANGUAGES)}; got {language!r}")
         return cls(
-            tokenizer=tokenizer or ("bigrams" if language in _WITHOUT_SPACES else "words"),
+            tokenizer=tokenizer or _default_tokenizer(language),
+            # English is analysed just as bm25s does, which does not normalise.
+            normal_form=None if language in ("english", "none") else "NFKC",
             stopwords=_stop_words(language) if stopwords else (),
             stemmer=language if stem and language in _STEMMERS else None,
         )
+
+
+def _default_tokenizer(language: str) -> str:
+    if language in _WITHOUT_SPACES:
+        return "bigrams"
+    return "marked-words" if language in _WITH_MARKS else "words"
 
 
 @cache
@@ -136,6 +168,10 @@ class Analyzer:
 
     def words(self, text: str) -> list[str]:
         """The words of a text in lower case, stop words included."""
+        if self.settings.normal_form:
+            text = unicodedata.normalize(self.settings.normal_form, text)  # type: ignore[arg-type]
+        if self.settings.stemmer == "turkish":
+            text = text.translate(_TURKISH)
         return self._split(text.lower())
 
     def term(self, word: str) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.index.files import damaged, load_array
+from retrieval.index.arrays import damaged, load_array
 from retrieval.index.kernels import postings_reference
 from retrieval.index.lexical.analyzer import Analyzer, AnalyzerSettings
 from retrieval.index.lexical.vocabulary import Vocabulary

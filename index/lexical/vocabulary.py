@@ -8,7 +8,7 @@ from typing import overload
 
 import numpy as np
 
-from retrieval.index.files import damaged, load_array
+from retrieval.index.arrays import damaged, load_array
 
 __all__ = ["Vocabulary", "write_vocabulary"]
 

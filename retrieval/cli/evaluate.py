@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from retrieval.beir_eval.datasets import Collection, check_fit, load_collection
-from retrieval.beir_eval.evaluation import SystemResult, evaluate_system, write_results
+from retrieval.beir_eval.evaluation import SystemResult, write_results
 from retrieval.beir_eval.measures import DEFAULT_MEASURES, parse_measures
 from retrieval.cli.console import print_json, print_table, progress, say
 from retrieval.cli.options import (
@@ -28,14 +28,16 @@ from retrieval.cli.options import (
 )
 from retrieval.corpus import read_documents
 from retrieval.encoders.dense import load_encoder
-from retrieval.errors import ArtifactDamagedError, ArtifactMissingError, InputError
-from retrieval.index.documents import fingerprint_of
-from retrieval.indexing import Index, LexicalOptions, versions
+from retrieval.errors import InputError
+from retrieval.evaluating import evaluate, index_for
+from retrieval.indexing import Index, versions
 from retrieval.pipeline import MODES, Retriever, load_query_encoder
 from retrieval.protocols import Encoder
 
 # A comma inside parentheses belongs to a measure: P(rel=2,judged_only=True)@5.
 _COMMA = re.compile(r",(?![^(]*\))")
+
+_PRESET, _LANGUAGE = "bm25s", "english"
 
 app = typer.Typer(help="Measure systems on a test collection.", no_args_is_help=True)
 
@@ -62,14 +64,17 @@ def run(
     k: Annotated[int, typer.Option("-k", min=1, help="Hits per query.")] = 1000,
     keep_self: Annotated[bool, typer.Option("--keep-self", help="Keep a document whose id is the query's.")] = False,
     dense: DenseOption = None,
-    bm25: PresetOption = "bm25s",
-    language: LanguageOption = "english",
+    bm25: PresetOption = _PRESET,
+    language: LanguageOption = _LANGUAGE,
     fusion: FusionOption = FusionName.MINMAX,
     weight: WeightOption = None,
     depth: DepthOption = 1000,
     on_error: Annotated[OnErrorName, typer.Option(help="What to do with judgements that do not fit.")] = (
         OnErrorName.STOP
     ),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an index at OUT/index that was built otherwise.")
+    ] = False,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
@@ -77,40 +82,36 @@ def run(
     """Evaluate systems on DATA: one TREC run each, results.json, and a table."""
     names = _systems(using)
     settings = make_fusion(fusion, weight, depth)
-    chosen = parse_measures(_COMMA.split(measures))
+    chosen = _COMMA.split(measures)
+    parse_measures(chosen)  # an unknown one stops before an index is built
     collection = load_collection(data, split, on_error=on_error.value)
+    if index and (bm25, language) != (_PRESET, _LANGUAGE):
+        raise InputError("--bm25 and --language are for a new index; the one of --index has settings of its own")
     if index:
         opened = Index.open(index)
-        encoder = load_query_encoder(opened, device) if _needs_dense(names) else None
-        fit = check_fit(collection, opened.documents.all_document_ids())
+        encoder = load_query_encoder(opened, device, model=dense) if _needs_dense(names) else None
+        ids = opened.documents.all_document_ids()
     else:
         encoder = _document_encoder(names, dense, device)
-        fit = check_fit(collection, (document.id for document in read_documents(data)))
+        ids = (document.id for document in read_documents(data))
+    fit = check_fit(collection, ids)
     collection.problems.extend(fit.notes(keep_self=keep_self))
     for problem in collection.problems:
         say(f"note: {problem}")
     if not index:
-        opened = _index_of(data, out / "index", make_lexical(bm25, language), encoder)
+        options = make_lexical(bm25, language)
+        with progress() as show:
+            opened, is_new = index_for(data, out / "index", options, encoder, overwrite=overwrite, progress=show)
+        say(f"{out / 'index'}: {'built' if is_new else 'using the index that is there'}")
     # Collections judge documents, also where passages are indexed.
     retrievers = [
         Retriever(opened, using=name, fusion=settings, encoder=encoder, by_document=True, threads=threads)
         for name in names
     ]
-    results = [
-        evaluate_system(
-            retriever.using,
-            collection,
-            retriever.search_batch,
-            retriever.ids,
-            chosen,
-            k=k,
-            without_own=bool(fit.own) and not keep_self,
-            settings=retriever.settings,
-        )
-        for retriever in retrievers
-    ]
+    without_own = bool(fit.own) and not keep_self
+    results = evaluate(collection, retrievers, measures=chosen, k=k, without_own=without_own)
     content = write_results(out, collection, results, _environment(opened))
-    say(f"{out}: results.json and {len(results)} runs")
+    say(f"{out}: results.json and a run of {', '.join(names)}")
     if json:
         print_json(content)
     else:
@@ -133,28 +134,6 @@ def _document_encoder(names: list[str], dense: str | None, device: str | None) -
     if dense is None and _needs_dense(names):
         raise InputError("dense search needs a model", hint="name one: --dense minilm")
     return load_encoder(dense, device=device) if dense else None
-
-
-def _index_of(data: Path, path: Path, lexical: LexicalOptions, encoder: Encoder | None) -> Index:
-    """The index of DATA: the one that an earlier call left at `path` if it was built the same way, or a new one."""
-    if _is_built(path, data, lexical, encoder):
-        say(f"{path}: using the index that is there")
-        return Index.open(path)
-    with progress() as show:
-        return Index.build(data, path, lexical=lexical, dense=encoder, overwrite=True, progress=show)
-
-
-def _is_built(path: Path, data: Path, lexical: LexicalOptions, encoder: Encoder | None) -> bool:
-    try:
-        manifest = Index.open(path).manifest
-    except (ArtifactMissingError, ArtifactDamagedError):
-        return False  # none, or what a build or a copy left when it was killed
-    part = manifest.lexical
-    if part is None or (part.analyzer, part.bm25) != (lexical.analyzer, lexical.bm25):
-        return False
-    if encoder and (manifest.dense is None or manifest.dense.encoder != encoder.card):
-        return False
-    return manifest.fingerprint == fingerprint_of(read_documents(data))
 
 
 def _environment(index: Index) -> dict[str, Any]:

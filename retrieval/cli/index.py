@@ -112,9 +112,9 @@ def info(directory: Annotated[Path, typer.Argument(metavar="DIR")], json: JsonOp
         ]
     if dense:
         rows += [
-            ["dense", f"{dense.encoder['model']}, {dense.similarity}"],
+            ["dense", f"{dense.encoder.model}, {dense.similarity}"],
             ["vectors", f"{dense.vectors:,} × {dense.dimensions}"],
-            ["weights", str(dense.encoder["weights"])],
+            ["weights", str(dense.encoder.weights)],
         ]
     rows += [["fingerprint", index.manifest.fingerprint], ["corpus", ", ".join(origin.corpus)]]
     print_table(["", str(directory)], rows, figures=False)

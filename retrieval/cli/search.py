@@ -23,9 +23,10 @@ from retrieval.cli.options import (
 )
 from retrieval.corpus import read_queries
 from retrieval.errors import FilterError
+from retrieval.files import write_whole
 from retrieval.formats import is_unicode
-from retrieval.index.files import write_whole
-from retrieval.pipeline import Retriever
+from retrieval.indexing import Index
+from retrieval.pipeline import Retriever, load_query_encoder
 from retrieval.types import Hit
 
 _SNIPPET = 200
@@ -68,6 +69,9 @@ def search(
     format: Annotated[RunFormat, typer.Option(help="Form of the answers to --queries.")] = RunFormat.TREC,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answers to --queries here.")] = None,
     tag: Annotated[str, typer.Option(help="The run's name in TREC form.")] = "retrieval",
+    dense: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Where the dense part's model is now, if it has moved.")
+    ] = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:
@@ -78,8 +82,10 @@ def search(
         raise typer.BadParameter("--out goes with --queries FILE")
     if query is not None and not is_unicode(query):
         raise typer.BadParameter("QUERY is not text in UTF-8")
+    index = Index.open(directory)
     retriever = Retriever(
-        directory,
+        index,
+        encoder=load_query_encoder(index, device, model=dense) if dense else None,
         using=using,
         fusion=make_fusion(fusion, weight, depth),
         by_document=by is By.DOCUMENT,

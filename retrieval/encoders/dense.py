@@ -1,7 +1,7 @@
 """Dense encoders: any model that sentence-transformers loads."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from retrieval.encoders.models import locate, model_name
 from retrieval.errors import MissingExtraError, ModelError
+from retrieval.types import EncoderCard
 
-__all__ = ["DenseEncoder", "load_encoder"]
+__all__ = ["DenseEncoder", "check_card", "load_encoder"]
 
 # Texts handed to the model in one call: it sorts and batches them, and progress is told after each call.
-_TEXTS_AT_ONCE = 64
+_TEXTS_AT_ONCE = 32
 
 
-def load_encoder(model: str, *, device: str | None = None, expected: Mapping[str, Any] | None = None) -> "DenseEncoder":
+def load_encoder(model: str, *, device: str | None = None, expected: EncoderCard | None = None) -> "DenseEncoder":
     """Load `minilm`, a local folder or a model of the Hugging Face hub; on a GPU where torch sees one.
 
     Args:
@@ -30,14 +31,20 @@ def load_encoder(model: str, *, device: str | None = None, expected: Mapping[str
         ModelError: the model cannot be found or loaded, compares vectors by a distance, or is not the expected one.
     """
     encoder = DenseEncoder(model, device=device)
-    for name in ("weights", "prompts", "pooling", "max_length", "similarity") if expected else ():
-        if expected and encoder.card[name] != expected[name]:
-            raise ModelError(
-                f"model {model!r} is not the one the index was built with: its {name} is {encoder.card[name]!r}, "
-                f"the index has {expected[name]!r}",
-                hint="put the model back as it was, or build the index again",
-            )
+    if expected:
+        check_card(encoder.card, expected)
     return encoder
+
+
+def check_card(card: EncoderCard, expected: EncoderCard) -> None:
+    """An error if an encoder's vectors cannot be compared with those of an index."""
+    if differences := card.differences(expected):
+        first = differences[0]
+        raise ModelError(
+            f"model {card.model!r} is not the one the index was built with, {expected.model!r}: "
+            f"its {first} is {getattr(card, first)!r}, the index has {getattr(expected, first)!r}",
+            hint="put the model back as it was, or build the index again",
+        )
 
 
 class DenseEncoder:
@@ -45,7 +52,7 @@ class DenseEncoder:
 
     def __init__(self, model: str, *, device: str | None = None) -> None:
         self._model = _load(locate(model), model, device)
-        self.card: Mapping[str, Any] = _card(self._model, model_name(model))
+        self.card = _card(self._model, model_name(model))
 
     def encode_documents(self, texts: Sequence[str], on_batch: Callable[[int], None]) -> NDArray[np.float32]:
         """(n, d) vectors in the order of the texts; `on_batch` hears how many more are done."""
@@ -58,14 +65,14 @@ class DenseEncoder:
     def _encode(
         self, encode: Callable[..., Any], texts: Sequence[str], on_batch: Callable[[int], None]
     ) -> NDArray[np.float32]:
-        vectors = np.empty((len(texts), self.card["dimensions"]), dtype=np.float32)
+        vectors = np.empty((len(texts), self.card.dimensions), dtype=np.float32)
         # Longest first: texts of one length are padded least, and the largest batch fails first if memory is short.
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         for start in range(0, len(order), _TEXTS_AT_ONCE):
             part = order[start : start + _TEXTS_AT_ONCE]
             vectors[part] = encode(
                 [texts[i] for i in part],
-                normalize_embeddings=self.card["similarity"] == "cosine",
+                normalize_embeddings=self.card.similarity == "cosine",
                 show_progress_bar=False,
             )
             on_batch(len(part))
@@ -101,24 +108,24 @@ def _no_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _card(model: Any, name: str) -> dict[str, Any]:
+def _card(model: Any, name: str) -> EncoderCard:
     """What decides the vectors of a loaded model."""
-    similarity = model.similarity_fn_name or "cosine"
+    similarity = str(model.similarity_fn_name or "cosine")
     if similarity not in ("cosine", "dot"):
         raise ModelError(f"model {name!r} compares vectors by {similarity}; an index knows cosine and dot")
     pooling = [module.get_config_dict() for module in model if type(module).__name__ == "Pooling"]
-    return {
-        "model": name,
-        "revision": getattr(getattr(model[0], "config", None), "_commit_hash", None),
-        "weights": _weights_digest(model),
-        "dimensions": model.get_embedding_dimension(),
-        "similarity": str(similarity),
-        "max_length": model.max_seq_length,
-        "pooling": pooling[0]["pooling_mode"] if pooling else None,
-        "modules": [type(module).__name__ for module in model],
-        "prompts": dict(model.prompts),
-        "precision": str(next(model.parameters()).dtype).removeprefix("torch."),
-    }
+    return EncoderCard(
+        model=name,
+        dimensions=model.get_embedding_dimension(),
+        similarity=similarity,
+        weights=_weights_digest(model),
+        revision=getattr(getattr(model[0], "config", None), "_commit_hash", None),
+        max_length=model.max_seq_length,
+        pooling=pooling[0]["pooling_mode"] if pooling else None,
+        modules=tuple(type(module).__name__ for module in model),
+        prompts=dict(model.prompts),
+        precision=str(next(model.parameters()).dtype).removeprefix("torch."),
+    )
 
 
 def _weights_digest(model: Any) -> str:

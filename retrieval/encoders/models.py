@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from retrieval.errors import MissingExtraError, ModelError
-from retrieval.index.files import sha256_of
+from retrieval.files import sha256_of
 
 __all__ = ["MINILM", "locate", "model_name"]
 

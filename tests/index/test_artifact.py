@@ -103,6 +103,7 @@ def test_a_damaged_index_can_be_replaced(index: Index) -> None:
 def test_what_an_interrupted_build_left_is_swept(documents: list[Document], tmp_path: Path) -> None:
     """A folder without a manifest is no index; the next build takes its place."""
     (tmp_path / "index" / "generation-1").mkdir(parents=True)
+    (tmp_path / "index" / ".lock").touch()
     (tmp_path / "index" / "generation-1" / "documents.arrow").write_text("half")
     with pytest.raises(ArtifactMissingError):
         Index.open(tmp_path / "index")
@@ -158,12 +159,14 @@ def test_opening_while_indexes_are_replaced(tmp_path: Path) -> None:
     assert len(seen) > 1
 
 
-def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
-    """Also when overwriting is allowed."""
-    (tmp_path / "thesis.tex").write_text("years of work")
+@pytest.mark.parametrize("name", ["thesis.tex", "generation-7/thesis.tex", ".lock2/thesis.tex"])
+def test_a_folder_with_other_things_is_left_alone(name: str, tmp_path: Path) -> None:
+    """Also when overwriting is allowed, and when a name looks like one of ours."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("years of work")
     with pytest.raises(ArtifactExistsError, match="is there and is not just an index"):
         Index.build([], tmp_path, overwrite=True)
-    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    assert (tmp_path / name).read_text() == "years of work"
 
 
 def test_no_index(tmp_path: Path) -> None:

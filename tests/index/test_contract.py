@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from retrieval.errors import CorpusError
 from retrieval.index.kernels import postings_reference
 from retrieval.indexing import Index
-from retrieval.types import Document, Hits, ScoreKind
+from retrieval.types import Document, EncoderCard, Hits, ScoreKind
 
 WORDS = ["wind", "storm", "sky", "plasma", "aurora", "night"]
 DIMENSIONS = len(WORDS)
@@ -23,7 +22,7 @@ DIMENSIONS = len(WORDS)
 class CountingEncoder:
     """Counts words: vectors with many exact ties, as retrieval with duplicates has them."""
 
-    card: ClassVar = {"model": "counting", "weights": "none", "dimensions": DIMENSIONS, "similarity": "dot"}
+    card = EncoderCard(model="counting", dimensions=DIMENSIONS, similarity="dot")
 
     def encode_documents(self, texts: Sequence[str], on_batch: Callable[[int], None]) -> NDArray[np.float32]:
         """One dimension for each word."""

@@ -43,6 +43,23 @@ def test_any_number_of_documents(count: int, tmp_path: Path, monkeypatch: pytest
         reader[count]
 
 
+def test_long_documents_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is bounded by its characters too, and every document is found again."""
+    monkeypatch.setattr(store, "_CHARACTERS", 100)
+    documents = [Document(id=str(i), text="x" * length) for i, length in enumerate([10, 200, 50, 60, 0, 99, 1])]
+    reader = write(tmp_path, documents)
+    assert list(reader) == documents
+    assert len(np.load(tmp_path / "batch_starts.npy")) == 3 + 1
+
+
+def test_ordinals_that_are_no_documents(tmp_path: Path) -> None:
+    """As the cells after a query's hits; the message says where its hits are."""
+    reader = write(tmp_path, [Document(id="a", text="")])
+    for wrong in ([-1], [1], [[0]]):
+        with pytest.raises(IndexError, match=r"see Hits\.row"):
+            reader.ids(np.array(wrong))
+
+
 @pytest.mark.parametrize("content", [b"", b"ARROW1", b"not an arrow file at all"])
 def test_a_file_that_is_no_store(content: bytes, tmp_path: Path) -> None:
     """An error that names the file."""

@@ -10,6 +10,7 @@ import pytest
 
 from retrieval.corpus import OnError, ReadReport, read_documents
 from retrieval.errors import CorpusError
+from retrieval.formats import records_of
 from retrieval.types import Document
 
 LINES = b'{"_id": "1", "title": "Aurora", "text": "Solar wind."}\n{"_id": "2", "text": "Storm."}\n'
@@ -263,3 +264,24 @@ def test_a_text_file_that_is_not_utf8_is_named_or_skipped(tmp_path: Path) -> Non
     ids, report = skip(tmp_path)
     assert ids == ["a.txt"]
     assert report.skipped == 1
+
+
+def test_a_folder_is_read_without_what_is_hidden(tmp_path: Path) -> None:
+    """Suffixes in capitals count, hidden files and folders do not."""
+    for name in ("a.TXT", "b.Md", ".c.txt", ".git/d.txt", "sub/e.markdown", "f.pdf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("wind")
+    assert [record.fields["_id"] for record in records_of(str(tmp_path))] == ["a.TXT", "b.Md", "sub/e.markdown"]
+
+
+def test_a_column_that_is_named_twice(tmp_path: Path) -> None:
+    """One of them would be lost."""
+    (tmp_path / "c.csv").write_text("_id,text,text\n1,a,b\n")
+    with pytest.raises(CorpusError, match=r"c\.csv:1: names a column twice"):
+        list(records_of(str(tmp_path / "c.csv")))
+
+
+def test_an_empty_name_is_no_folder() -> None:
+    """As of a shell variable that is not set; it would be the current folder."""
+    with pytest.raises(CorpusError, match="an empty name of a file"):
+        list(records_of(""))

@@ -90,3 +90,21 @@ def test_a_build_that_is_killed_leaves_no_index(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "index" / "manifest.json").exists()
     assert len(Index.build([{"_id": "a", "text": "wind"}], tmp_path / "index")) == 1
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
+    """Ten times the long documents take the same memory, but for what is kept of each."""
+    code = (
+        "import resource, sys, retrieval\n"
+        "def corpus(n):\n"
+        "    for i in range(n):\n"
+        "        yield {'_id': str(i), 'text': ' '.join(f'w{j % 500}' for j in range(50_000))}\n"
+        "retrieval.Index.build(corpus(int(sys.argv[1])), sys.argv[2])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    )
+    peaks = []
+    for n in (30, 300):
+        command = [sys.executable, "-c", code, str(n), str(tmp_path / str(n))]
+        peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    corpus = 300 * 240_000 >> 20
+    assert peaks[1] - peaks[0] < corpus / 2

@@ -1,4 +1,5 @@
 import asyncio
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,8 +7,8 @@ import numpy as np
 import pytest
 
 from retrieval.chunking import ByWords
-from retrieval.errors import ArtifactMissingError, InputError, ModelError
-from retrieval.fusion import ReciprocalRank
+from retrieval.errors import ArtifactMissingError, CorpusError, InputError, ModelError
+from retrieval.fusion import MinMax, ReciprocalRank
 from retrieval.indexing import Index
 from retrieval.pipeline import MODES, Retriever
 from retrieval.types import Document, Passage, ScoreKind
@@ -122,9 +123,11 @@ def test_wrong_arguments_are_refused(index: Index) -> None:
     """Each by name."""
     with pytest.raises(InputError, match="using must be one of lexical, dense, hybrid; got 'psychic'"):
         Retriever(index, using="psychic")
-    with pytest.raises(InputError, match="k must be at least 0; got -1"):
+    with pytest.raises(InputError, match="k must be a whole number of at least 0; got -1"):
         Retriever(index).search("wind", k=-1)
-    with pytest.raises(InputError, match="queries must be a sequence of strings"):
+    with pytest.raises(InputError, match=r"k must be a whole number of at least 0; got 2\.5"):
+        Retriever(index).search("wind", k=2.5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="queries must be strings, several of them"):
         Retriever(index).search_batch("wind")
     with pytest.raises(InputError, match="threads must be at least 1; got 0"):
         Retriever(index, threads=0)
@@ -185,3 +188,19 @@ def test_an_index_of_whole_documents_has_nothing_to_group(index: Index) -> None:
     """Grouping by document changes nothing there."""
     plain, grouped = Retriever(index), Retriever(index, by_document=True)
     assert plain.search("solar wind") == grouped.search("solar wind")
+
+
+def test_hybrid_ranks_the_same_for_every_k(index: Index) -> None:
+    """Its lists have one depth: a smaller k is the beginning of a larger one."""
+    retriever = Retriever(index, using="hybrid", fusion=MinMax(depth=2))
+    many = [hit.id for hit in retriever.search("solar wind sky", k=100)]
+    assert many[:1] == [hit.id for hit in retriever.search("solar wind sky", k=1)]
+    assert len(many) <= 4
+
+
+def test_an_index_and_its_errors_travel_between_processes(index: Index) -> None:
+    """An index is opened again by path, an error keeps its message, place and hint."""
+    again = pickle.loads(pickle.dumps(index))
+    assert len(again) == len(index)
+    error = pickle.loads(pickle.dumps(CorpusError("file", 3, "no id", hint="add one")))
+    assert (str(error), error.position, error.hint) == ("file:3: no id", 3, "add one")

@@ -1,4 +1,5 @@
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -40,17 +41,75 @@ def test_stop_words_and_stems_can_be_turned_off() -> None:
     assert Analyzer(settings).terms("The winds") == ["the", "winds"]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_every_language_analyses(language: str) -> None:
-    """All that are offered work with the packages that are installed."""
-    assert terms(language, "zebra 42 zebra")
+SAMPLES = {
+    "arabic": "الكتاب كِتَاب",
+    "armenian": "գրքեր գիրք",
+    "basque": "liburuak etxeak",
+    "catalan": "llibres cases",
+    "danish": "bøgerne husene",
+    "dutch": "boeken huizen",
+    "english": "books houses",
+    "finnish": "kirjat talot",
+    "french": "livres cafe\u0301s",
+    "german": "Bücher Häuser",
+    "greek": "βιβλία σπίτια",
+    "hindi": "विद्यालय किताबें",
+    "hungarian": "könyvek házak",
+    "indonesian": "membaca rumah",
+    "irish": "leabhair tithe",
+    "italian": "libri case",
+    "lithuanian": "knygos namai",
+    "nepali": "विद्यालयहरू किताब",
+    "norwegian": "bøkene husene",
+    "portuguese": "livros casas",
+    "romanian": "cărți case",
+    "russian": "книги дома",
+    "serbian": "књиге куће",
+    "spanish": "libros casas",
+    "swedish": "böckerna husen",
+    "tamil": "புத்தகங்கள் வீடுகள்",
+    "turkish": "kitaplar İSTANBUL",
+    "yiddish": "ביכער הײַזער",
+    "none": "books houses",
+}
+
+
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language in SAMPLES])
+def test_every_language_keeps_its_words_whole(language: str) -> None:
+    """Two words are two terms, and without stemming they are the words themselves, marks and all."""
+    sample = SAMPLES[language]
+    whole = Analyzer(AnalyzerSettings.for_language(language, stem=False)).terms(sample)
+    assert whole == unicodedata.normalize("NFKC", sample).lower().split() or language == "turkish"
+    assert len(terms(language, sample)) == 2
+
+
+def test_every_language_has_a_sample_or_is_written_without_spaces() -> None:
+    """So that none is offered that nobody has tried."""
+    assert {"chinese", "japanese", "korean", "thai", "lao", "khmer", "burmese"} == set(LANGUAGES) - set(SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("language", "one", "other"),
+    [
+        ("french", "cafe\u0301", "café"),
+        ("turkish", "İstanbul", "istanbul"),
+        ("turkish", "ISPARTA", "ısparta"),
+        ("japanese", "ＢＭ２５", "bm25"),
+        ("japanese", "ｶﾀｶﾅ", "カタカナ"),
+    ],
+)
+def test_forms_of_one_word_are_one_term(language: str, one: str, other: str) -> None:
+    """Composed or not, full or half width, capital or small."""
+    assert terms(language, one) == terms(language, other)
 
 
 def test_an_unknown_language_or_tokenizer_is_refused() -> None:
     """The message lists what there is."""
     with pytest.raises(InputError, match=r"language must be one of arabic, .*, none; got 'klingon'"):
         AnalyzerSettings.for_language("klingon")
-    with pytest.raises(InputError, match="tokenizer 'jieba' is not installed; known here: bigrams, words"):
+    with pytest.raises(
+        InputError, match="tokenizer 'jieba' is not installed; known here: bigrams, marked-words, words"
+    ):
         Analyzer(AnalyzerSettings(tokenizer="jieba"))
 
 

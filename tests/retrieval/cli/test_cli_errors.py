@@ -57,7 +57,10 @@ USAGE = [
     (["index", "build", "{corpus}", "--out", "{new}", "--method", "tfidf"], "got 'tfidf'"),
     (["index", "build", "{corpus}", "--out", "{new}", "--b", "2"], "BM25 b must be a number from 0 to 1; got 2.0"),
     (["index", "build", "{corpus}", "--out", "{new}", "--language", "klingon"], "got 'klingon'"),
-    (["index", "build", "{corpus}", "--out", "{new}", "--tokenizer", "magic"], "known here: bigrams, words"),
+    (
+        ["index", "build", "{corpus}", "--out", "{new}", "--tokenizer", "magic"],
+        "known here: bigrams, marked-words, words",
+    ),
     (["index", "build", "{corpus}", "--out", "{new}", "--on-error", "ignore"], "'stop', 'skip'"),
     (["eval", "run", "{data}", "--out", "{new}", "--using", "lexical,magic"], "got 'magic'"),
     (["eval", "run", "{data}", "--out", "{new}", "--using", "dense"], "hint: name one: --dense minilm"),

@@ -57,7 +57,7 @@ def test_eval_run_writes_a_run_and_results_and_prints_the_table(cli: Cli, data: 
         assert name in answer.out
     value = results_in(tmp_path / "out")["systems"][0]["measures"]["nDCG@10"]
     assert f"{value:.4f}" in answer.out
-    assert f"{tmp_path / 'out'}: results.json and 1 run" in answer.err
+    assert f"{tmp_path / 'out'}: results.json and a run of lexical" in answer.err
     assert set(run_in(tmp_path / "out")) == {"q1", "b"}
 
 
@@ -186,44 +186,81 @@ def test_a_second_run_uses_the_index_of_the_first(cli: Cli, data: Path, tmp_path
 
 
 @pytest.mark.parametrize("options", [["--bm25", "anserini"], ["--language", "none"]])
-def test_other_settings_build_the_index_again(cli: Cli, data: Path, tmp_path: Path, options: list[str]) -> None:
-    """A figure never comes from an index of other settings."""
+def test_an_index_of_other_settings_is_replaced_only_if_asked(
+    cli: Cli, data: Path, tmp_path: Path, options: list[str]
+) -> None:
+    """A figure never comes from it, and it is not destroyed unasked."""
     out = tmp_path / "out"
     cli("eval", "run", data, "--out", out)
-    assert "using the index" not in cli("eval", "run", data, "--out", out, *options).err
+    refused = cli("eval", "run", data, "--out", out, *options)
+    assert (refused.code, refused.out, generation(out)) == (1, "", 1)
+    assert "was built with other lexical settings\nhint: name another --out, or replace it: --overwrite" in refused.err
+    assert f"{out / 'index'}: built\n" in cli("eval", "run", data, "--out", out, *options, "--overwrite").err
     assert generation(out) == 2
 
 
-def test_another_model_builds_the_index_again(
+def test_a_dense_part_is_added_and_another_model_refused(
     cli: Cli, data: Path, tmp_path: Path, tiny_model: Path, make_model: Callable[..., Path]
 ) -> None:
-    """Also one where there was none."""
-    out, other = tmp_path / "out", make_model(seed=1)
+    """An index that lacks just the dense part is replaced by one that has it; nothing is lost by that."""
+    out = tmp_path / "out"
     cli("eval", "run", data, "--out", out)
-    for number, model in ((2, tiny_model), (2, tiny_model), (3, other)):
-        assert cli("eval", "run", data, "--out", out, "--using", "dense", "--dense", model).code == 0
-        assert generation(out) == number
+    for _ in range(2):
+        assert cli("eval", "run", data, "--out", out, "--using", "dense", "--dense", tiny_model).code == 0
+        assert generation(out) == 2
+    refused = cli("eval", "run", data, "--out", out, "--using", "dense", "--dense", make_model(seed=1))
+    assert refused.code == 1
+    assert "was built with another model" in refused.err
 
 
-def test_a_changed_corpus_builds_the_index_again(cli: Cli, data: Path, tmp_path: Path) -> None:
+def test_a_changed_corpus_is_noticed(cli: Cli, data: Path, tmp_path: Path) -> None:
     """One letter is enough."""
     out = tmp_path / "out"
     cli("eval", "run", data, "--out", out)
     corpus = data / "corpus.jsonl"
     corpus.write_text(corpus.read_text().replace("magnetic", "Magnetic"))
-    cli("eval", "run", data, "--out", out)
-    assert generation(out) == 2
+    assert "was built with other documents" in cli("eval", "run", data, "--out", out).err
 
 
-@pytest.mark.parametrize("leftover", ["killed", "damaged"])
-def test_what_a_killed_run_left_is_replaced(cli: Cli, data: Path, tmp_path: Path, leftover: str) -> None:
-    """A folder without a manifest, or an index with a file cut short."""
+def test_what_a_killed_run_left_is_replaced(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """A folder without a manifest is no index."""
     out = tmp_path / "out"
     cli("eval", "run", data, "--out", out)
-    path = out / "index" / ("manifest.json" if leftover == "killed" else "generation-1/documents.arrow")
-    path.unlink()
+    (out / "index" / "manifest.json").unlink()
     assert cli("eval", "run", data, "--out", out).code == 0
     assert cli("index", "verify", out / "index").code == 0
+
+
+def test_a_damaged_index_is_replaced_only_if_asked(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """The error names the file."""
+    out = tmp_path / "out"
+    cli("eval", "run", data, "--out", out)
+    (out / "index" / "generation-1" / "documents.arrow").unlink()
+    assert "documents.arrow: is missing" in cli("eval", "run", data, "--out", out).err
+    assert cli("eval", "run", data, "--out", out, "--overwrite").code == 0
+
+
+def test_settings_of_a_new_index_do_not_go_with_a_given_one(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """They would be ignored, and the figure credited to them."""
+    cli("index", "build", data, "--out", tmp_path / "index")
+    given = ("--index", tmp_path / "index", "--out", tmp_path / "out")
+    assert cli("eval", "run", data, *given, "--bm25", "anserini").code == 2
+
+
+@pytest.mark.parametrize("grade", ["99999999999999999999", "1_0", "nan", "1.5", ""])
+def test_a_grade_that_is_none_stops_before_anything_is_built(cli: Cli, data: Path, tmp_path: Path, grade: str) -> None:
+    """Whatever Python would make of it."""
+    (data / "qrels" / "test.tsv").write_text(f"q1\tb\t{grade}\n")
+    answer = cli("eval", "run", data, "--out", tmp_path / "out")
+    assert answer.code == 1
+    assert f"line 1: the grade {grade!r} is not a whole number" in answer.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cutoff_of_zero_is_refused(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """The library below would abort the process."""
+    answer = cli("eval", "run", data, "--out", tmp_path / "out", "--measures", "P@0")
+    assert (answer.code, answer.err) == (2, "error: the cutoff of 'P@0' must be at least 1\n")
 
 
 def test_an_index_can_be_given(cli: Cli, data: Path, tmp_path: Path) -> None:

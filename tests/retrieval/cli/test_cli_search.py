@@ -224,3 +224,24 @@ def test_a_filter_that_cannot_be_understood(cli: Cli, lexical_index: Path, filte
     answer = cli("search", lexical_index, "wind", "--filter", filter_)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith(message)
+
+
+def test_a_model_that_has_moved_can_be_named(
+    cli: Cli, corpus: Path, tmp_path: Path, make_model: Callable[..., Path]
+) -> None:
+    """Where it was it is not found; where it is now it is recognised by its weights, and another one is not."""
+    model = make_model()
+    cli("index", "build", corpus, "--out", tmp_path / "index", "--dense", model)
+    moved = model.rename(tmp_path / "moved")
+    question = ("search", tmp_path / "index", "plasma", "--using", "dense")
+    assert cli(*question).code == 1
+    assert cli(*question, "--dense", moved).code == 0
+    assert "is not the one the index was built with" in cli(*question, "--dense", make_model(seed=1)).err
+
+
+def test_a_file_that_holds_no_queries(cli: Cli, lexical_index: Path, tmp_path: Path) -> None:
+    """A text file is not one query."""
+    (tmp_path / "q.txt").write_text("wind\nsky\n")
+    answer = cli("search", lexical_index, "--queries", tmp_path / "q.txt")
+    assert answer.code == 1
+    assert "not a file of queries\nhint: queries come as JSONL, TSV, CSV or Parquet" in answer.err

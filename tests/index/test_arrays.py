@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import ArtifactDamagedError
-from retrieval.index.files import ArrayAppender, load_array, write_whole
+from retrieval.files import write_whole
+from retrieval.index.arrays import ArrayAppender, load_array
 
 
 @given(sizes=st.lists(st.integers(0, 50), max_size=6), width=st.integers(1, 4))

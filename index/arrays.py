@@ -1,6 +1,5 @@
-"""Files of an artifact: arrays on disk, checksums, and writes that are there whole or not at all."""
+"""Arrays on disk: memory-mapped when read, appended to when written."""
 
-import hashlib
 import os
 from pathlib import Path
 from types import TracebackType
@@ -11,49 +10,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from retrieval.errors import ArtifactDamagedError
 
-__all__ = ["ArrayAppender", "damaged", "load_array", "sha256_of", "sync_folder", "sync_tree", "write_whole"]
+__all__ = ["ArrayAppender", "damaged", "load_array"]
 
 
 def damaged(path: Path, reason: str) -> ArtifactDamagedError:
     """The error for a file of an index that is not what was written."""
     return ArtifactDamagedError(f"{path}: {reason}", hint="restore the index from a copy, or build it again")
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; without it, a renamed file can vanish in a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_tree(folder: Path) -> None:
-    """Make every file and name below a folder durable."""
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    sync_folder(folder)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a reader sees the old content or the new, never a part."""
-    beside = path.with_name(f".{path.name}.new")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    sync_folder(path.parent)
 
 
 def load_array(path: Path, dtype: DTypeLike, ndim: int = 1) -> NDArray[Any]:

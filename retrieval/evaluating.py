@@ -1,0 +1,99 @@
+"""Measure: an index, systems that search it, and a test collection become results."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from retrieval.beir_eval.datasets import Collection
+from retrieval.beir_eval.evaluation import SystemResult, evaluate_system
+from retrieval.beir_eval.measures import DEFAULT_MEASURES, parse_measures
+from retrieval.corpus import read_documents
+from retrieval.errors import ArtifactDamagedError, ArtifactExistsError, ArtifactMissingError
+from retrieval.index.documents import fingerprint_of
+from retrieval.index.manifest import Manifest
+from retrieval.indexing import Index, LexicalOptions
+from retrieval.pipeline import Retriever
+from retrieval.protocols import Encoder, Progress, silent
+
+__all__ = ["evaluate", "index_for"]
+
+
+def evaluate(
+    collection: Collection,
+    retrievers: Iterable[Retriever],
+    *,
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    k: int = 1000,
+    without_own: bool = False,
+) -> list[SystemResult]:
+    """Run a collection's queries with each retriever and measure the hits; a system's name is its mode of search.
+
+    Args:
+        collection: of `retrieval.beir_eval.datasets.load_collection`.
+        retrievers: what is measured; of an index of passages they should be grouped by document.
+        measures: ir-measures' names.
+        k: hits of each query.
+        without_own: leave out a document whose id is the query's own.
+    """
+    parsed = parse_measures(measures)
+    return [
+        evaluate_system(
+            retriever.using,
+            collection,
+            retriever.search_batch,
+            retriever.ids,
+            parsed,
+            k=k,
+            without_own=without_own,
+            settings=retriever.settings,
+        )
+        for retriever in retrievers
+    ]
+
+
+def index_for(
+    data: str | Path,
+    path: Path,
+    lexical: LexicalOptions,
+    encoder: Encoder | None,
+    *,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> tuple[Index, bool]:
+    """The index at `path` if it was built of `data` in this way, else a new one; and whether it is new.
+
+    One that lacks just the dense part is replaced by one that has it.
+
+    Raises:
+        ArtifactExistsError: an index of other documents or settings is there, and `overwrite` is not set.
+        ArtifactDamagedError: a damaged one is there, and `overwrite` is not set.
+    """
+    try:
+        index = Index.open(path)
+        difference = _difference(index.manifest, data, lexical, encoder)
+        if difference is None and (encoder is None or index.dense):
+            return index, False
+        if difference and not overwrite:
+            raise ArtifactExistsError(
+                f"the index at {path} was built with {difference}",
+                hint="name another --out, or replace it: --overwrite",
+            )
+        overwrite = True
+    except ArtifactMissingError:
+        pass  # none is there, or what a killed build left
+    except ArtifactDamagedError:
+        if not overwrite:
+            raise
+    index = Index.build(data, path, lexical=lexical, dense=encoder, overwrite=overwrite, progress=progress)
+    return index, True
+
+
+def _difference(manifest: Manifest, data: str | Path, lexical: LexicalOptions, encoder: Encoder | None) -> str | None:
+    """What an index has otherwise; None if it can serve."""
+    part = manifest.lexical
+    if part is None or (part.analyzer, part.bm25) != (lexical.analyzer, lexical.bm25):
+        return "other lexical settings"
+    if encoder and manifest.dense and encoder.card.differences(manifest.dense.encoder):
+        return "another model"
+    if manifest.chunking or manifest.fingerprint != fingerprint_of(read_documents(data)):
+        return "other documents"
+    return None
