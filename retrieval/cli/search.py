@@ -139,9 +139,14 @@ def _write(content: str, out: Path | None) -> None:
 
 
 def _show(hit: Hit, *, explain: bool) -> None:
-    typer.echo(f"{hit.rank:>3}  {hit.score:<8.4f}  {hit.id}  {hit.title}".rstrip())
-    if snippet := textwrap.shorten(hit.text, _SNIPPET, placeholder=" …"):
+    typer.echo(_printable(f"{hit.rank:>3}  {hit.score:<8.4f}  {hit.id}  {hit.title}").rstrip())
+    if snippet := textwrap.shorten(_printable(hit.text), _SNIPPET, placeholder=" …"):
         typer.echo(textwrap.indent(textwrap.fill(snippet, 100), " " * 5))
     if explain:
         for stage, signal in hit.signals.items():
             typer.echo(f"     {stage}: rank {signal.rank}, score {signal.score:.4f}")
+
+
+def _printable(text: str) -> str:
+    """Control characters of a document must not reach the terminal, where they can do more than be seen."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,4 +1,7 @@
 import io
+import os
+import pty
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -232,3 +235,23 @@ def test_a_missing_file_is_named(cli: Cli, lexical_index: Path) -> None:
         answer = cli(*command, lexical_index, *(["aurora"] if command == ["search"] else []))
         assert answer.code == 1
         assert f"error: {path}: is missing" in answer.err
+
+
+def test_a_terminal_sees_progress(corpus: Path, tmp_path: Path, tiny_model: Path) -> None:
+    """Bars for reading and encoding, with the rate, to their end; a pipe sees none."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "retrieval", "index", "build", corpus, "--out", tmp_path / "i"]
+    with subprocess.Popen([*command, "--dense", tiny_model], stdout=subprocess.DEVNULL, stderr=slave) as build:
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                part = os.read(master, 1 << 16)
+            except OSError:  # the other end was closed
+                break
+            shown += part
+            if not part:
+                break
+    os.close(master)
+    assert build.returncode == 0
+    assert all(text in shown for text in (b"read", b"encode", b"6/6", b"documents/s"))

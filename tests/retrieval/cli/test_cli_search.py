@@ -245,3 +245,12 @@ def test_a_file_that_holds_no_queries(cli: Cli, lexical_index: Path, tmp_path: P
     answer = cli("search", lexical_index, "--queries", tmp_path / "q.txt")
     assert answer.code == 1
     assert "not a file of queries\nhint: queries come as JSONL, TSV, CSV or Parquet" in answer.err
+
+
+def test_control_characters_do_not_reach_the_terminal(cli: Cli, jsonl: Jsonl, tmp_path: Path) -> None:
+    """They could rename a window or hide a line."""
+    corpus = jsonl("evil.jsonl", {"_id": "e", "title": "wind\n\x1b]0;gone\x07", "text": "a\x1b[2Jb"})
+    cli("index", "build", corpus, "--out", tmp_path / "index")
+    out = cli("search", tmp_path / "index", "wind").out
+    assert out.splitlines() == [out.splitlines()[0], "     a [2Jb"]
+    assert out.replace("\n", "").isprintable()
