@@ -143,7 +143,7 @@ class Artifact:
         if part := manifest.lexical:
             self.lexical = LexicalSearcher(folder / "lexical", part.analyzer, manifest.documents)
         if dense := manifest.dense:
-            self.dense = DenseSearcher(folder / "dense", dense.similarity, dense.largest_norm)
+            self.dense = DenseSearcher(folder / "dense", dense.similarity, dense.largest_norm, manifest.documents)
         self._check_counts()
 
     @classmethod
@@ -190,11 +190,16 @@ class Artifact:
         """Size of its files on disk."""
         return sum(entry.bytes for entry in self.manifest.files.values())
 
-    def damages(self) -> list[str]:
-        """Read every file and name those that are not what was written."""
+    def problems(self) -> list[str]:
+        """Read every file, and name what is not as it was written, or does not fit the rest.
+
+        Checksums are compared first; only what has the right one is looked into.
+        """
         folder = self.path / self.manifest.folder
-        return [
+        altered = [
             f"{folder / name}: its checksum is not the manifest's"
             for name, entry in self.manifest.files.items()
             if sha256_of(folder / name) != entry.sha256
         ]
+        parts = [part for part in (self.documents, self.lexical, self.dense) if part is not None]
+        return altered or [problem for part in parts for problem in part.problems()]

@@ -187,6 +187,26 @@ class DocumentReader:
         groups = documents.combine_chunks().dictionary_encode().indices
         return np.asarray(groups.to_numpy(zero_copy_only=False), dtype=np.int64)
 
+    def problems(self) -> list[str]:
+        """Read all of it, and name what cannot be."""
+        found = []
+        ids: set[str] = set()
+        for number in range(self._file.num_record_batches):
+            batch = self._batch(number)
+            if batch.num_rows != self._starts[number + 1] - self._starts[number]:
+                found.append(f"{self._path}: record batch {number} does not fit {_STARTS}")
+            try:
+                batch.validate(full=True)
+                ids.update(batch.column("id").to_pylist())
+            except (pa.ArrowException, UnicodeDecodeError) as error:
+                return [*found, f"{self._path}: record batch {number} cannot be read ({error})"]
+        if len(ids) != self._count:
+            found.append(f"{self._path}: holds {len(ids)} different ids of {self._count} documents")
+        columns, _ = read_columns(self._folder / _COLUMNS, self._columns_file)
+        if columns.num_columns and columns.num_rows != self._count:
+            found.append(f"{self._folder / _COLUMNS}: holds {columns.num_rows} rows, expected {self._count}")
+        return found
+
     def _strings(self, column: str, ordinals: NDArray[np.int64] | Sequence[int]) -> list[str]:
         wanted = np.asarray(ordinals, dtype=np.int64)
         if wanted.ndim != 1 or (len(wanted) and not 0 <= wanted.min() <= wanted.max() < self._count):

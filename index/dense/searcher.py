@@ -15,6 +15,8 @@ __all__ = ["DenseSearcher"]
 # Below this share of allowed vectors, copying them out is cheaper than passing over the others.
 _FEW = 0.05
 
+_ROWS_AT_ONCE = 1 << 16
+
 # FAISS' GPU selection keeps at most this many hits.
 _GPU_K = 2048
 
@@ -27,7 +29,9 @@ class DenseSearcher:
     computed again, one way. The hits are exactly the k best by that score, ties by ordinal.
     """
 
-    def __init__(self, folder: Path, kind: ScoreKind, largest_norm: float) -> None:
+    def __init__(self, folder: Path, kind: ScoreKind, largest_norm: float, n_documents: int) -> None:
+        self._folder = folder
+        self._n_documents = n_documents
         self._kind = kind
         self._largest_norm = largest_norm
         self._ordinals = load_array(folder / "ordinals.npy", np.int64)
@@ -45,6 +49,23 @@ class DenseSearcher:
     def n_vectors(self) -> int:
         """Documents that have a vector."""
         return len(self._vectors)
+
+    def problems(self) -> list[str]:
+        """Read all of it, and name what cannot be."""
+        found = []
+        ordinals = self._ordinals
+        if np.any(np.diff(ordinals) < 1) or (
+            len(ordinals) and not 0 <= ordinals[0] <= ordinals[-1] < self._n_documents
+        ):
+            found.append(f"{self._folder / 'ordinals.npy'}: the documents are not in order, or do not exist")
+        for start in range(0, self.n_vectors, _ROWS_AT_ONCE):
+            norms = np.linalg.norm(self._vectors[start : start + _ROWS_AT_ONCE].astype(np.float64), axis=1)
+            if not np.all(norms <= self._largest_norm * (1 + 1e-6)):
+                found.append(
+                    f"{self._folder / 'vectors.npy'}: holds a vector that is not finite or longer than any was"
+                )
+                break
+        return found
 
     def search(
         self, queries: NDArray[np.float32], k: int, threads: int = 1, allowed: NDArray[np.bool_] | None = None

@@ -71,8 +71,10 @@ def search_postings(
     out_ordinals: NDArray[np.int64],
     out_scores: NDArray[np.float32],
     out_counts: NDArray[np.int64],
-) -> None:
+) -> bool:
     """Write the best k documents of each query into the out arrays, where k is their width, at least 1.
+
+    False, with the work left undone, if an ordinal is out of range, as in a damaged file.
 
     Args:
         starts: (terms + 1,) where each term's postings begin.
@@ -92,6 +94,8 @@ def search_postings(
         query_terms = terms[offsets[query] : offsets[query + 1]]
         for term in query_terms:
             for posting in range(starts[term], starts[term + 1]):
+                if ordinals[posting] < 0 or ordinals[posting] >= n_documents:
+                    return False
                 sums[ordinals[posting]] += impacts[posting]
         scores, kept, shift, size = out_scores[query], out_ordinals[query], shifts[query], 0
         # The second walk visits just the documents touched, and leaves the sums clean for the next query.
@@ -104,3 +108,4 @@ def search_postings(
                     sums[ordinal] = 0
         _sort_best_first(scores, kept, size)
         out_counts[query] = size
+    return True

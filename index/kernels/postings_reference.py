@@ -21,13 +21,15 @@ def search_postings(
     out_ordinals: NDArray[np.int64],
     out_scores: NDArray[np.float32],
     out_counts: NDArray[np.int64],
-) -> None:
+) -> bool:
     """The same as the kernel of this name, in plain NumPy."""
     k = out_scores.shape[1]
     for query in range(len(offsets) - 1):
         sums = np.zeros(n_documents, dtype=np.float32)
         for term in terms[offsets[query] : offsets[query + 1]]:
             column = slice(starts[term], starts[term + 1])
+            if np.any((ordinals[column] < 0) | (ordinals[column] >= n_documents)):
+                return False
             sums[ordinals[column]] += impacts[column]
         matches = np.flatnonzero((sums > 0) & allowed if len(allowed) else sums > 0)
         scores = sums[matches] + shifts[query]
@@ -35,3 +37,4 @@ def search_postings(
         out_counts[query] = len(best)
         out_ordinals[query, : len(best)] = matches[best]
         out_scores[query, : len(best)] = scores[best]
+    return True

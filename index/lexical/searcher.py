@@ -23,6 +23,7 @@ class LexicalSearcher:
     """Exact BM25 over memory-mapped postings; one instance serves any number of threads."""
 
     def __init__(self, folder: Path, settings: AnalyzerSettings, n_documents: int) -> None:
+        self._folder = folder
         self._analyzer = Analyzer(settings)
         self._vocabulary = Vocabulary(folder)
         self._n_documents = n_documents
@@ -80,19 +81,42 @@ class LexicalSearcher:
 
     def _search_part(self, queries: Sequence[str], hits: Hits, part: slice, mask: NDArray[np.bool_]) -> None:
         terms, offsets, shifts = self._encode(queries)
-        self._kernel(len(queries))(
+        # The kernel reads what these say without asking, so a damaged file must not lead it astray.
+        starts, ends = self._starts[terms], self._starts[terms + 1]
+        if np.any((starts < 0) | (ends < starts) | (ends > len(self._ordinals))):
+            raise damaged(self._folder / "starts.npy", "postings of a term lie outside the file")
+        whole = self._kernel(len(queries))(
             self._starts, self._ordinals, self._impacts, terms, offsets, shifts, self._n_documents, mask,
             hits.ordinals[part], hits.scores[part], hits.counts[part],
         )  # fmt: skip
+        if not whole:
+            raise damaged(self._folder / "ordinals.npy", "names a document that does not exist")
 
-    def _kernel(self, n_queries: int) -> Callable[..., None]:
+    def problems(self) -> list[str]:
+        """Read all of it, and name what cannot be."""
+        starts, ordinals, impacts = self._starts, self._ordinals, self._impacts
+        found = self._vocabulary.problems()
+        if starts[0] != 0 or np.any(np.diff(starts) < 1):
+            return [*found, f"{self._folder / 'starts.npy'}: a term without postings"]
+        if np.any((ordinals < 0) | (ordinals >= self._n_documents)):
+            found.append(f"{self._folder / 'ordinals.npy'}: names a document that does not exist")
+        # Within a term ordinals ascend; they may fall where the next term begins.
+        falls = np.flatnonzero(np.diff(ordinals) <= 0) + 1
+        if not np.all(np.isin(falls, starts)):
+            found.append(f"{self._folder / 'ordinals.npy'}: the postings of a term are not in order")
+        for name, values, least in (("impacts.npy", impacts, 0.0), ("absent_impacts.npy", self._absent_impacts, -1.0)):
+            if not np.all(np.isfinite(values) & (values > least)):
+                found.append(f"{self._folder / name}: holds a value that is no impact")
+        return found
+
+    def _kernel(self, n_queries: int) -> Callable[..., bool]:
         """The compiled kernel, but for a first query that comes alone: loading numba would take longer than NumPy."""
         if n_queries == 1 and not self._asked:
             self._asked = True
             return postings_reference.search_postings
         from retrieval.index.kernels.postings import search_postings
 
-        kernel: Callable[..., None] = search_postings
+        kernel: Callable[..., bool] = search_postings
         return kernel
 
     def _encode(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:

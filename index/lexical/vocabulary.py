@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import overload
 
@@ -27,6 +28,7 @@ class Vocabulary(Sequence[bytes]):
     """Looks terms up by binary search, so that opening costs the same for any number of terms."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._bytes = memoryview(load_array(folder / _BYTES, np.uint8).data)
         self._offsets = load_array(folder / _OFFSETS, np.int64)
         if len(self._offsets) == 0 or self._offsets[-1] != len(self._bytes):
@@ -47,6 +49,14 @@ class Vocabulary(Sequence[bytes]):
         if not 0 <= number < len(self):
             raise IndexError(number)
         return bytes(self._bytes[self._offsets[number] : self._offsets[number + 1]])
+
+    def problems(self) -> list[str]:
+        """Read all of it, and name what cannot be."""
+        if np.any(np.diff(self._offsets) < 1) or (len(self) and self._offsets[0] != 0):
+            return [f"{self._folder / _OFFSETS}: a term without a letter"]
+        if any(one >= next_ for one, next_ in pairwise(self)):
+            return [f"{self._folder / _BYTES}: the terms are not in order"]
+        return []
 
     def _number(self, term: str) -> int | None:
         """A term's number, or None if no document holds it."""

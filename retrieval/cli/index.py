@@ -122,19 +122,19 @@ def info(directory: Annotated[Path, typer.Argument(metavar="DIR")], json: JsonOp
 
 @app.command()
 def verify(directory: Annotated[Path, typer.Argument(metavar="DIR")], json: JsonOption = False) -> None:
-    """Read every file of an index and compare its checksum with the manifest's."""
+    """Read every file of an index: its checksum, and whether its parts are sound and fit together."""
     index = Index.open(directory)
-    damages = index.damages()
+    problems = index.problems()
     if json:
-        print_json({"path": str(directory), "files": len(index.manifest.files), "damages": damages})
-    for damage in damages:
-        say(damage)
-    if damages:
+        print_json({"path": str(directory), "files": len(index.manifest.files), "problems": problems})
+    for problem in problems:
+        say(problem)
+    if problems:
         raise ArtifactDamagedError(
-            f"{directory}: {len(damages)} of {len(index.manifest.files)} files are not what was written",
+            f"{directory} is not as it was written: {len(problems)} problem{'s' if len(problems) > 1 else ''}",
             hint="restore the index from a copy, or build it again",
         )
-    say(f"{directory}: {len(index.manifest.files)} files as they were written")
+    say(f"{directory}: {len(index.manifest.files)} files as they were written, and sound")
 
 
 def _summary(index: Index) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def test_a_failed_replacement_leaves_the_index_that_was(index: Index) -> None:
     with pytest.raises(CorpusError):
         Index.build([{"_id": "a", "text": 5}], index.path, overwrite=True)
     again = Index.open(index.path)
-    assert again.damages() == []
+    assert again.problems() == []
     assert [hit.id for hit in Retriever(again).search("oxygen")] == ["c"]
 
 
@@ -225,4 +225,4 @@ def test_an_altered_byte_is_found_by_its_checksum(index: Index) -> None:
         content = bytearray(file.read_bytes())
         content[-1] ^= 1
         file.write_bytes(content)
-    assert len(index.damages()) == len(files(index))
+    assert len(index.problems()) == len(files(index))

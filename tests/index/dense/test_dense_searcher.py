@@ -16,7 +16,7 @@ def make(folder: Path, vectors: NDArray[np.float32]) -> DenseSearcher:
     """A searcher over vectors whose ordinals are their places."""
     with DenseBuilder(folder, vectors.shape[1]) as builder:
         builder.add(np.arange(len(vectors)), vectors)
-    return DenseSearcher(folder, ScoreKind.DOT, builder.largest_norm)
+    return DenseSearcher(folder, ScoreKind.DOT, builder.largest_norm, len(vectors))
 
 
 def random_vectors(n: int, d: int, seed: int) -> NDArray[np.float32]:
@@ -58,7 +58,7 @@ def test_documents_without_a_vector_keep_their_ordinals(tmp_path: Path) -> None:
     with DenseBuilder(tmp_path, 3) as builder:
         builder.add(np.array([2, 5]), np.eye(3, dtype=np.float32)[:2])
         builder.add(np.array([9]), np.eye(3, dtype=np.float32)[2:])
-    searcher = DenseSearcher(tmp_path, ScoreKind.COSINE, builder.largest_norm)
+    searcher = DenseSearcher(tmp_path, ScoreKind.COSINE, builder.largest_norm, 10)
     hits = searcher.search(np.array([[0.1, 0.2, 0.3]], dtype=np.float32), 10)
     assert hits.ordinals[0].tolist() == [9, 5, 2]
 
@@ -71,7 +71,7 @@ def test_vectors_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"vectors must be \(1, 2\); got \(1, 3\)"):
             builder.add(np.array([7]), np.ones((1, 3), dtype=np.float32))
         builder.add(np.array([7]), np.ones((1, 2), dtype=np.float32))
-    searcher = DenseSearcher(tmp_path, ScoreKind.DOT, builder.largest_norm)
+    searcher = DenseSearcher(tmp_path, ScoreKind.DOT, builder.largest_norm, 8)
     with pytest.raises(InputError, match=r"query vectors must be \(n, 2\)"):
         searcher.search(np.ones((1, 3), dtype=np.float32), 1)
     with pytest.raises(InputError, match="must be finite"):
@@ -87,6 +87,6 @@ def test_the_gpu_gives_what_the_cpu_gives(tmp_path: Path, monkeypatch: pytest.Mo
     vectors, queries = random_vectors(20_000, 128, 1), random_vectors(64, 128, 2)
     on_gpu = make(tmp_path, vectors).search(queries, 100)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
-    on_cpu = DenseSearcher(tmp_path, ScoreKind.DOT, 1.0).search(queries, 100)
+    on_cpu = DenseSearcher(tmp_path, ScoreKind.DOT, 1.0, len(vectors)).search(queries, 100)
     np.testing.assert_array_equal(on_gpu.ordinals, on_cpu.ordinals)
     np.testing.assert_array_equal(on_gpu.scores, on_cpu.scores)
