@@ -9,42 +9,59 @@ from typing import TYPE_CHECKING, Any
 from retrieval._version import __version__
 
 if TYPE_CHECKING:
+    from retrieval.chunking import ByHeadings, BySentences, ByWords
     from retrieval.errors import RetrievalError
+    from retrieval.evaluating import evaluate
     from retrieval.fusion import MinMax, ReciprocalRank, ZScore
+    from retrieval.index.lexical.analyzer import AnalyzerSettings
     from retrieval.index.lexical.bm25 import BM25
     from retrieval.indexing import Index, LexicalOptions
     from retrieval.pipeline import Retriever
-    from retrieval.types import Document, Hit, Hits, Query
+    from retrieval.types import Document, EncoderCard, Hit, Hits, Passage, Query
 
 __all__ = [
     "BM25",
+    "AnalyzerSettings",
+    "ByHeadings",
+    "BySentences",
+    "ByWords",
     "Document",
+    "EncoderCard",
     "Hit",
     "Hits",
     "Index",
     "LexicalOptions",
     "MinMax",
+    "Passage",
     "Query",
     "ReciprocalRank",
     "RetrievalError",
     "Retriever",
     "ZScore",
     "__version__",
+    "evaluate",
 ]
 
 _HOMES = {
+    "AnalyzerSettings": "retrieval.index.lexical.analyzer",
     "BM25": "retrieval.index.lexical.bm25",
+    "ByHeadings": "retrieval.chunking",
+    "BySentences": "retrieval.chunking",
+    "ByWords": "retrieval.chunking",
     "Document": "retrieval.types",
+    "EncoderCard": "retrieval.types",
     "Hit": "retrieval.types",
     "Hits": "retrieval.types",
     "Index": "retrieval.indexing",
     "LexicalOptions": "retrieval.indexing",
     "MinMax": "retrieval.fusion",
+    "Passage": "retrieval.types",
     "Query": "retrieval.types",
     "ReciprocalRank": "retrieval.fusion",
     "RetrievalError": "retrieval.errors",
     "Retriever": "retrieval.pipeline",
     "ZScore": "retrieval.fusion",
+    "evaluate": "retrieval.evaluating",
 }
 
 
