@@ -80,6 +80,7 @@ def write_results(
 ) -> dict[str, Any]:
     """Write one TREC run per system and, last, `results.json`; its content."""
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_runs_of_earlier_results(folder / "results.json")
     for result in results:
         write_whole(folder / f"{result.name}.trec", format_run(result.run, result.name).encode())
     content = {
@@ -90,3 +91,13 @@ def write_results(
     }
     write_whole(folder / "results.json", orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
     return content
+
+
+def _remove_runs_of_earlier_results(path: Path) -> None:
+    """The runs that a results.json tells of, which is about to be replaced; other files are nobody's business."""
+    try:
+        names = [system["name"] for system in orjson.loads(path.read_bytes())["systems"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # none is there, or none of ours
+    for name in names:
+        (path.parent / f"{name}.trec").unlink(missing_ok=True)

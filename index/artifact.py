@@ -53,10 +53,9 @@ def read_manifest(path: Path) -> Manifest:
 def _is_ours(path: Path) -> bool:
     """Whether a folder is empty or holds an index, or a part of one, and nothing else."""
     names = {inside.name for inside in path.iterdir()} if path.is_dir() else {path.name}
-    marks = {_MANIFEST, LOCK}
-    others = names - marks - {f".{_MANIFEST}.new"}
-    # A folder of that name alone may be anybody's; a writer leaves its lock beside it first.
-    return not names or bool(names & marks and all(re.fullmatch(rf"{_FOLDER}\d+", name) for name in others))
+    others = names - {_MANIFEST, LOCK, f".{_MANIFEST}.new"}
+    # Folders and manifests of these names may be anybody's; a writer leaves its lock beside them first.
+    return not names or (LOCK in names and all(re.fullmatch(rf"{_FOLDER}\d+", name) for name in others))
 
 
 class ArtifactWriter:
@@ -116,7 +115,10 @@ class ArtifactWriter:
     ) -> None:
         with self._held:
             if not self._committed:
-                shutil.rmtree(self._path if self._created else self.folder)
+                # Whatever goes wrong here must not hide the error that led here, nor touch what is another's.
+                shutil.rmtree(self.folder, ignore_errors=True)
+                if self._created and [inside.name for inside in self._path.iterdir()] == [LOCK]:
+                    shutil.rmtree(self._path, ignore_errors=True)
 
 
 def _check_sizes(path: Path, manifest: Manifest) -> None:
@@ -128,6 +130,13 @@ def _check_sizes(path: Path, manifest: Manifest) -> None:
             raise damaged(file, "is missing") from error
         if size != entry.bytes:
             raise damaged(file, f"has {size} bytes, expected {entry.bytes}")
+
+
+def _reopen(kind: type["Artifact"], path: Path, generation: int) -> "Artifact":
+    artifact = kind.open(path)
+    if artifact.manifest.generation != generation:
+        raise ArtifactMissingError(f"{path} has been replaced since", hint="open it again where it is needed")
+    return artifact
 
 
 class Artifact:
@@ -178,7 +187,7 @@ class Artifact:
 
     def __reduce__(self) -> tuple[object, ...]:
         # Another process opens the files for itself, and shares their pages.
-        return type(self).open, (self.path.resolve(),)
+        return _reopen, (type(self), self.path.resolve(), self.manifest.generation)
 
     @property
     def parts(self) -> list[str]:
@@ -199,7 +208,7 @@ class Artifact:
         altered = [
             f"{folder / name}: its checksum is not the manifest's"
             for name, entry in self.manifest.files.items()
-            if sha256_of(folder / name) != entry.sha256
+            if not (folder / name).is_file() or sha256_of(folder / name) != entry.sha256
         ]
         parts = [part for part in (self.documents, self.lexical, self.dense) if part is not None]
         return altered or [problem for part in parts for problem in part.problems()]

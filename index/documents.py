@@ -79,7 +79,7 @@ class DocumentWriter:
         """Add documents, whose metadata must be JSON values."""
         for document in documents:
             row = _row(document)
-            self._types.add(document.metadata)
+            self._types.add(orjson.loads(row[3]))  # as it will be read: dates are strings, tuples are lists
             self._hash.update(orjson.dumps(row))
             self._rows.append(row)
             self._characters += len(document.text)

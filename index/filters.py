@@ -9,6 +9,7 @@ compared as points in time, and are written as in ISO 8601.
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from retrieval.errors import FilterError
+from retrieval.files import is_unicode
 from retrieval.index.metadata import DATE, parse_date
 
 __all__ = ["allowed_documents"]
@@ -26,6 +28,7 @@ __all__ = ["allowed_documents"]
 Mask = NDArray[np.bool_]
 
 _ORDER = {"$gt": pc.greater, "$gte": pc.greater_equal, "$lt": pc.less, "$lte": pc.less_equal}
+_DEEPEST = 100
 _OPERATORS = ("$eq", "$ne", *_ORDER, "$in", "$nin", "$exists")
 
 
@@ -52,8 +55,10 @@ class _Compiler:
 
     def all_of(self, filter_: Any, place: str) -> Mask:
         """Where every condition of a filter holds."""
-        if not isinstance(filter_, Mapping):
+        if not isinstance(filter_, Mapping) or not all(isinstance(name, str) for name in filter_):
             raise FilterError(place, f"must be an object; got {_shown(filter_)}")
+        if place.count(".") > _DEEPEST:
+            raise FilterError(place[:80] + "…", f"is nested more than {_DEEPEST} deep")
         mask = np.ones(self._n, dtype=bool)
         for name, condition in filter_.items():
             mask &= self._condition(name, condition, f"{place}.{name}")
@@ -137,6 +142,10 @@ def _among(column: Any, type_: Any, values: list[Any]) -> Mask:
     """Where a value, or one item of a list, is one of some values."""
     if pa.types.is_integer(type_):
         values = [int(value) for value in values if float(value).is_integer()]
+    if pa.types.is_floating(type_):
+        # Adding 0 makes -0.0 the 0.0 that it equals; is_in compares bits.
+        zeroed = [value + 0.0 for value in values]
+        return _any_item(column, lambda items: pc.is_in(pc.add(items, 0.0), pa.array(zeroed, type_)))
     return _any_item(column, lambda items: pc.is_in(items, pa.array(values, type_)))
 
 
@@ -163,9 +172,9 @@ def _operand(type_: Any, value: Any, place: str) -> Any:
         return value
     if pa.types.is_integer(type_) and is_number and -(2**63) <= value < 2**63:
         return value
-    if pa.types.is_floating(type_) and is_number:
+    if pa.types.is_floating(type_) and is_number and abs(value) <= sys.float_info.max:
         return float(value)
-    if pa.types.is_large_string(type_) and isinstance(value, str):
+    if pa.types.is_large_string(type_) and isinstance(value, str) and is_unicode(value):
         return value
     if type_ == DATE and (moment := _moment(value)):
         return moment
@@ -183,7 +192,9 @@ def _moment(value: Any) -> datetime | None:
 def _named(type_: Any) -> str:
     if type_ == DATE:
         return "dates"
-    return {"bool": "booleans", "int64": "whole numbers", "double": "numbers", "large_string": "strings"}[str(type_)]
+    return {"bool": "booleans", "int64": "whole numbers of 64 bits", "double": "numbers", "large_string": "strings"}[
+        str(type_)
+    ]
 
 
 def _shown(value: Any) -> str:

@@ -25,6 +25,7 @@ _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\
 _ARROW = {"bool": pa.bool_(), "int": pa.int64(), "number": pa.float64(), "date": DATE, "string": pa.large_string()}
 # What two kinds become together; any other pair is no one type.
 _TOGETHER = {frozenset({"int", "number"}): "number", frozenset({"date", "string"}): "string"}
+_NAMES = {"bool": "boolean", "int": "whole number"}
 _UNTYPED = b"untyped"
 
 
@@ -59,7 +60,7 @@ def _kind(value: Any) -> str:
         case str():
             return "date" if parse_date(value) else "string"
         case _:
-            return type(value).__name__
+            return "other"
 
 
 class MetadataTypes:
@@ -75,7 +76,7 @@ class MetadataTypes:
             kinds = self._kinds.setdefault(name, set())
             if isinstance(value, list):
                 self._lists.add(name)
-                kinds.update(map(_kind, value))
+                kinds.update(_kind(item) for item in value if item is not None)
             else:
                 kinds.add(_kind(value))
 
@@ -88,7 +89,7 @@ class MetadataTypes:
                 scalar = _ARROW[kind]
                 typed.append(pa.field(name, pa.large_list(scalar) if name in self._lists else scalar))
             else:
-                untyped[name] = " and ".join(sorted(kinds))
+                untyped[name] = " and ".join(sorted(_NAMES.get(kind, kind) for kind in kinds))
         return pa.schema(typed, {_UNTYPED: orjson.dumps(untyped)})
 
 
@@ -107,7 +108,8 @@ def _value(value: Any, type_: pa.DataType) -> Any:
     if value is None:
         return None
     if pa.types.is_large_list(type_):
-        return [_value(item, type_.value_type) for item in (value if isinstance(value, list) else [value])]
+        items = value if isinstance(value, list) else [value]
+        return [_value(item, type_.value_type) for item in items if item is not None]
     if type_ == DATE:
         return parse_date(value)
     return float(value) if type_ == pa.float64() else value

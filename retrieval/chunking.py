@@ -15,7 +15,9 @@ __all__ = ["ByHeadings", "BySentences", "ByWords", "Chunking", "parse_chunking",
 # A character of a script without spaces counts as a word.
 _WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s)|[。！？]|\n\s*\n|$")
-_HEADING = re.compile(r"^(#{1,6})[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
+_HEADING = re.compile(r"(#{1,6})[ \t]+(.*)")
+_CLOSING = re.compile(r"[ \t]#+$")
+_FENCE = ("```", "~~~")
 
 
 class Span(NamedTuple):
@@ -77,7 +79,7 @@ class BySentences(Chunking):
 
 @dataclass(frozen=True, kw_only=True)
 class ByHeadings(Chunking):
-    """A section of Markdown; one of more words than `size` is taken apart by words."""
+    """A section of Markdown, with its `#` heading; one of more words than `size` is taken apart by words."""
 
     size: int = 400
     overlap: int = 0
@@ -85,11 +87,13 @@ class ByHeadings(Chunking):
     def spans(self, text: str) -> list[Span]:
         """See `Chunking`."""
         by_words = ByWords(size=self.size, overlap=self.overlap)
-        return [
-            Span(section.start + part.start, section.start + part.end, section.headings)
-            for section in _sections(text)
-            for part in by_words.spans(text[section.start : section.end])
-        ]
+        spans = []
+        for section in _sections(text):
+            for number, part in enumerate(by_words.spans(text[section.start : section.end])):
+                # The first part begins with the section's own heading; the others have it in front.
+                above = section.headings if number else section.headings[:-1]
+                spans.append(Span(section.start + part.start, section.start + part.end, above))
+        return spans
 
 
 _KINDS: dict[str, type[Chunking]] = {"words": ByWords, "sentences": BySentences, "headings": ByHeadings}
@@ -110,7 +114,8 @@ def passages_of(documents: Iterable[Document], chunking: Chunking) -> Iterator[D
     """Each document's passages as documents of their own, named ID#0, ID#1, …; an empty one stays one passage."""
     for document in documents:
         for number, span in enumerate(chunking.spans(document.text) or [Span(0, 0)]):
-            title = " ".join([document.title, *span.headings]).strip() if chunking.titles else ""
+            above = [heading for heading in span.headings if heading != document.title]
+            title = " ".join([document.title, *above]).strip() if chunking.titles else ""
             yield replace(
                 document,
                 id=f"{document.id}#{number}",
@@ -137,12 +142,23 @@ def _sentences(text: str) -> Iterator[Span]:
 
 
 def _sections(text: str) -> Iterator[Span]:
-    """The text between headings, each with the headings above it, the outermost first."""
+    """The text from each heading to the next, with the headings above it and its own, the outermost first."""
     above: list[tuple[int, str]] = []
     start = 0
-    for match in _HEADING.finditer(text):
-        yield Span(start, match.start(), tuple(name for _, name in above))
-        level = len(match[1])
-        above = [(depth, name) for depth, name in above if depth < level] + [(level, match[2])]
-        start = match.end()
-    yield Span(start, len(text), tuple(name for _, name in above))
+    for position, level, name in _headings(text):
+        yield Span(start, position, tuple(heading for _, heading in above))
+        above = [(depth, heading) for depth, heading in above if depth < level] + [(level, name)]
+        start = position
+    yield Span(start, len(text), tuple(heading for _, heading in above))
+
+
+def _headings(text: str) -> Iterator[tuple[int, int, str]]:
+    """Where each heading begins, its level and its words; a line in a code fence is none."""
+    position, fenced = 0, False
+    for line in text.splitlines(keepends=True):
+        content = line.strip()
+        if content.startswith(_FENCE):
+            fenced = not fenced
+        elif not fenced and (match := _HEADING.fullmatch(content)):
+            yield position, len(match[1]), _CLOSING.sub("", match[2]).strip()
+        position += len(line)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import orjson
 
 from retrieval.errors import CorpusError, InputError
-from retrieval.formats import STDIN, TEXT_SUFFIXES, Record, is_unicode, records_of
+from retrieval.files import is_unicode
+from retrieval.formats import STDIN, TEXT_SUFFIXES, Record, records_of
 from retrieval.types import Document, Query
 
 __all__ = ["Columns", "OnError", "ReadReport", "read_documents", "read_queries"]

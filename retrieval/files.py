@@ -1,10 +1,10 @@
-"""Files that are there whole or not at all, and their checksums."""
+"""Files that are there whole or not at all, their checksums, and what text they can hold."""
 
 import hashlib
 import os
 from pathlib import Path
 
-__all__ = ["sha256_of", "sync_folder", "sync_tree", "write_whole"]
+__all__ = ["is_unicode", "sha256_of", "sync_folder", "sync_tree", "write_whole"]
 
 
 def sha256_of(path: Path) -> str:
@@ -45,3 +45,12 @@ def write_whole(path: Path, content: bytes) -> None:
     finally:
         beside.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text is free of lone surrogates, which no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

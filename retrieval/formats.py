@@ -10,8 +10,9 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import orjson
 
 from retrieval.errors import CorpusError
+from retrieval.files import is_unicode
 
-__all__ = ["STDIN", "TEXT_SUFFIXES", "Record", "is_unicode", "records_of"]
+__all__ = ["STDIN", "TEXT_SUFFIXES", "Record", "records_of"]
 
 STDIN = "-"
 TEXT_SUFFIXES = (".txt", ".md", ".markdown")
@@ -128,15 +129,6 @@ def _next_row(rows: Any) -> list[str] | str | None:
     return row if row is None or is_unicode("".join(row)) else "not UTF-8"
 
 
-def is_unicode(text: str) -> bool:
-    """Whether a text is free of lone surrogates, which no file can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _parquet(path: Path) -> Iterator[Record]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -176,10 +168,12 @@ def _text_file(path: Path, name: str) -> Record:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         return Record(str(path), None, f"not UTF-8 ({error})")
-    first, _, rest = text.lstrip().partition("\n")
+    fields = {"_id": name, "text": text}
+    first = text.lstrip().partition("\n")[0]
     if path.suffix.lower() != ".txt" and first.startswith("# "):
-        return Record(str(path), None, {"_id": name, "title": first.removeprefix("# ").strip(), "text": rest.strip()})
-    return Record(str(path), None, {"_id": name, "text": text})
+        # The text keeps its heading, so that what is said of its characters is true of the file.
+        fields["title"] = first.removeprefix("# ").strip()
+    return Record(str(path), None, fields)
 
 
 _LINE_FORMATS: dict[str, Callable[[BinaryIO, str], Iterator[Record]]] = {

@@ -119,7 +119,7 @@ class Retriever:
         return await asyncio.to_thread(self.search, query, k, filter=filter)
 
     def search_batch(self, queries: Sequence[str], k: int = 10, *, filter: Filter | None = None) -> Hits:
-        """The best k documents of each query, as arrays; `index.documents.ids` turns ordinals into ids.
+        """The best k documents of each query, as arrays; `ids` turns ordinals into ids.
 
         An empty query, or one of white space, has no hits. k may exceed the number of documents.
         """
@@ -129,21 +129,23 @@ class Retriever:
         if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 0:
             raise InputError(f"k must be a whole number of at least 0; got {k!r}")
         allowed = None if filter is None else self.index.documents.allowed(filter)
-        return self._grouped(queries, k, allowed) if self._by_document else self._ranked(queries, k, allowed)
+        if self._by_document:
+            return self._grouped(queries, k, allowed)
+        # The same depth for every k, so that a smaller k gives the beginning of what a larger one does.
+        return self._ranked(queries, k, self.fusion.depth, allowed)
 
-    def _ranked(self, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
-        """Retrieve with each stage, fuse, cut."""
+    def _ranked(self, queries: Sequence[str], k: int, depth: int, allowed: NDArray[np.bool_] | None) -> Hits:
+        """Retrieve with each stage, fuse `depth` hits of each where there are several, cut."""
         if self.using != "hybrid":
             return self._stages[self.using](queries, k, allowed)
-        # The same depth for every k, so that a smaller k gives the beginning of what a larger one does.
-        lists = {name: stage(queries, self.fusion.depth, allowed) for name, stage in self._stages.items()}
+        lists = {name: stage(queries, depth, allowed) for name, stage in self._stages.items()}
         return fuse(lists, self.fusion, k)
 
     def _grouped(self, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
         """The best passage of each of the best k documents: look deeper until there are k, or no more passages."""
         depth = _PASSAGES_PER_DOCUMENT * k
         while True:
-            passages = self._ranked(queries, depth, allowed)
+            passages = self._ranked(queries, depth, max(depth, self.fusion.depth), allowed)
             hits = best_of_each(passages, self.index.documents.groups, k)
             if np.all((hits.counts == k) | (passages.counts < depth)):
                 return hits

@@ -23,8 +23,7 @@ from retrieval.cli.options import (
 )
 from retrieval.corpus import read_queries
 from retrieval.errors import FilterError
-from retrieval.files import write_whole
-from retrieval.formats import is_unicode
+from retrieval.files import is_unicode, write_whole
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever, load_query_encoder
 from retrieval.types import Hit
@@ -112,6 +111,8 @@ def _parse(filter: str | None) -> dict[str, Any] | None:
         parsed: dict[str, Any] = orjson.loads(filter)
     except orjson.JSONDecodeError as error:
         raise FilterError("--filter", f"not JSON ({error})") from error
+    if parsed is None:
+        raise FilterError("--filter", "must be an object; got null")
     return parsed
 
 

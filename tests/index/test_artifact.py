@@ -159,7 +159,7 @@ def test_opening_while_indexes_are_replaced(tmp_path: Path) -> None:
     assert len(seen) > 1
 
 
-@pytest.mark.parametrize("name", ["thesis.tex", "generation-7/thesis.tex", ".lock2/thesis.tex"])
+@pytest.mark.parametrize("name", ["thesis.tex", "generation-7/thesis.tex", ".lock2/thesis.tex", "manifest.json"])
 def test_a_folder_with_other_things_is_left_alone(name: str, tmp_path: Path) -> None:
     """Also when overwriting is allowed, and when a name looks like one of ours."""
     (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -13,9 +13,25 @@ from retrieval.index.documents import DocumentReader, DocumentWriter
 from retrieval.types import Document
 
 RECORDS: list[dict[str, Any]] = [
-    {"year": 2019, "lang": "en", "open": True, "tags": ["ir", "nlp"], "day": "2019-05-01", "score": 1.5},
-    {"year": 2020, "lang": "de", "open": False, "tags": [], "day": "2020-01-01T12:00:00Z", "score": 2},
-    {"year": 2021, "lang": "en", "tags": ["db"], "nested": {"deep": {"n": 1}}, "day": None},
+    {
+        "year": 2019,
+        "lang": "en",
+        "open": True,
+        "tags": ("ir", None, "nlp"),
+        "day": "2019-05-01",
+        "score": 1.5,
+        "zero": -0.0,
+    },
+    {"year": 2020, "lang": "de", "open": False, "tags": [], "day": "2020-01-01T12:00:00Z", "score": 2, "zero": 0.0},
+    {
+        "year": 2021,
+        "lang": "en",
+        "tags": ["db"],
+        "nested": {"deep": {"n": 1}},
+        "day": None,
+        "zero": 1.5,
+        "when": datetime(2021, 1, 1),
+    },
     {},
     {"year": 2**60, "lang": "EN", "open": True, "tags": "ir", "mixed": 1, "day": "2021-06-30T23:00:00-02:00"},
     {"mixed": "one", "objects": [{"a": 1}]},
@@ -62,6 +78,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> DocumentReader:
         ({"tags": {"$exists": True}}, [0, 1, 2, 4]),
         ({"nested.deep.n": 1}, [2]),
         ({"score": {"$gte": 1.5}}, [0, 1]),
+        ({"zero": 0}, [0, 1]),
+        ({"zero": {"$ne": 0.0}}, [2, 3, 4, 5]),
+        ({"when": {"$gt": "2020-01-01"}}, [2]),
         ({"day": "2019-05-01"}, [0]),
         ({"day": "2019-05-01T00:00:00+00:00"}, [0]),
         ({"day": {"$gt": date(2020, 1, 1)}}, [1, 4]),
@@ -83,12 +102,15 @@ def test_what_a_filter_allows(filter_: Mapping[str, Any], expected: list[int], s
     ("filter_", "message"),
     [
         ([], "filter: must be an object; got []"),
-        ({"yaer": 2020}, "filter.yaer: no document has a field 'yaer'; fields: day, lang, nested.deep.n, open, score"),
-        ({"year": "2020"}, "filter.year.$eq: the field holds whole numbers; got '2020'"),
-        ({"year": True}, "filter.year.$eq: the field holds whole numbers; got True"),
-        ({"year": None}, "filter.year.$eq: the field holds whole numbers; got None"),
-        ({"year": 2**64}, "filter.year.$eq: the field holds whole numbers; got 18446744073709551616"),
-        ({"year": float("nan")}, "filter.year.$eq: the field holds whole numbers; got nan"),
+        (
+            {"yaer": 2020},
+            "filter.yaer: no document has a field 'yaer'; fields: day, lang, nested.deep.n, open, score, tags, when",
+        ),
+        ({"year": "2020"}, "filter.year.$eq: the field holds whole numbers of 64 bits; got '2020'"),
+        ({"year": True}, "filter.year.$eq: the field holds whole numbers of 64 bits; got True"),
+        ({"year": None}, "filter.year.$eq: the field holds whole numbers of 64 bits; got None"),
+        ({"year": 2**64}, "filter.year.$eq: the field holds whole numbers of 64 bits; got 18446744073709551616"),
+        ({"year": float("nan")}, "filter.year.$eq: the field holds whole numbers of 64 bits; got nan"),
         ({"score": {"$in": [1, "2"]}}, "filter.score.$in[1]: the field holds numbers; got '2'"),
         ({"open": {"$gt": False}}, "filter.open.$gt: booleans have no order; use $eq"),
         ({"lang": 5}, "filter.lang.$eq: the field holds strings; got 5"),
@@ -98,11 +120,14 @@ def test_what_a_filter_allows(filter_: Mapping[str, Any], expected: list[int], s
         ({"$or": []}, "filter.$or: $or takes a list of at least one filter; got []"),
         ({"$and": {"year": 1}}, "filter.$and: $and takes a list of at least one filter"),
         ({"$or": [{"year": 1}, {"lang": 2}]}, "filter.$or[1].lang.$eq: the field holds strings; got 2"),
+        ({1: 2}, "filter: must be an object; got {1: 2}"),
+        ({"lang": "\ud800"}, "filter.lang.$eq: the field holds strings; got"),
+        ({"score": 10**400}, "filter.score.$eq: the field holds numbers; got 1000"),
         ({"year": {}}, "filter.year: needs an operator"),
         ({"year": {"$in": 2020}}, "filter.year.$in: takes a list; got 2020"),
         ({"year": {"$exists": 1}}, "filter.year.$exists: takes true or false; got 1"),
-        ({"mixed": 1}, "filter.mixed: field 'mixed' cannot be filtered, as it holds int and string values"),
-        ({"objects": 1}, "filter.objects: field 'objects' cannot be filtered, as it holds dict values"),
+        ({"mixed": 1}, "filter.mixed: field 'mixed' cannot be filtered, as it holds string and whole number values"),
+        ({"objects": 1}, "filter.objects: field 'objects' cannot be filtered, as it holds other values"),
     ],
 )
 def test_a_filter_that_cannot_be_understood(filter_: Any, message: str, store: DocumentReader) -> None:
@@ -110,6 +135,15 @@ def test_a_filter_that_cannot_be_understood(filter_: Any, message: str, store: D
     with pytest.raises(FilterError) as error:
         store.allowed(filter_)
     assert message in str(error.value)
+
+
+def test_a_filter_that_never_ends(store: DocumentReader) -> None:
+    """Is an error before it is one of Python's."""
+    filter_: dict[str, Any] = {"year": 1}
+    for _ in range(5000):
+        filter_ = {"$and": [filter_]}
+    with pytest.raises(FilterError, match="nested more than 100 deep"):
+        store.allowed(filter_)
 
 
 scalars = {"n": st.integers(-3, 3), "x": st.sampled_from([-1.5, 0.0, 2.0]), "s": st.sampled_from("abc")}

@@ -35,15 +35,11 @@ def chunkings(draw: st.DrawFn) -> Chunking:
 
 @given(text=anything, chunking=chunkings())
 def test_passages_cover_the_text(text: str, chunking: Chunking) -> None:
-    """All of it but white space, and headings, which stand in the titles; in order, and none within another."""
+    """All of it but white space; in order, and none within another."""
     spans = chunking.spans(text)
     covered = {i for span in spans for i in range(span.start, span.end)}
     missing = [character for i, character in enumerate(text) if i not in covered and not character.isspace()]
-    if isinstance(chunking, ByHeadings):
-        headings = [line for line in text.split("\n") if line.startswith("#")]
-        assert len(missing) <= sum(map(len, headings))
-    else:
-        assert not missing
+    assert not missing
     for one, next_ in pairwise(spans):
         assert one.start < next_.start
         assert one.end < next_.end
@@ -83,25 +79,47 @@ def test_sentences() -> None:
 
 
 def test_sections_know_the_headings_above_them() -> None:
-    """An inner heading follows the outer one, and ends with the next of its level."""
+    """Each begins with its own; an inner one follows the outer, and ends with the next of its level."""
     spans = ByHeadings().spans(MARKDOWN)
     assert [(MARKDOWN[start:end], headings) for start, end, headings in spans] == [
         ("Before any heading.", ()),
-        ("Solar wind.", ("Winds",)),
-        ("Faster than others. # not a heading", ("Winds", "Fast ones")),
+        ("# Winds\n\nSolar wind.", ()),
+        ("## Fast ones\n\nFaster than others. # not a heading", ("Winds",)),
+        ("# Storms", ()),
     ]
 
 
+def test_a_part_of_a_long_section_has_its_heading_in_front() -> None:
+    """But for the first, which begins with it."""
+    text = "# Winds\n## Fast\none two three four"
+    found = [(text[start:end], headings) for start, end, headings in ByHeadings(size=4).spans(text)]
+    assert found == [("# Winds", ()), ("## Fast\none two", ("Winds",)), ("three four", ("Winds", "Fast"))]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("# Why C#\nx\n## F# ##\r\ny\r\n### z", ("Why C#", "F#")),
+        ("# Setup\n```bash\n# install\n```\n## Next\ny\n### z", ("Setup", "Next")),
+        ("#tag is none\n####### nor this\n# a\n## b", ("a",)),
+    ],
+)
+def test_what_is_a_heading(text: str, found: tuple[str, ...]) -> None:
+    """Closing marks are left out, marks of a name stay; a comment in a code fence is none."""
+    *_, (_, _, headings) = ByHeadings().spans(text)
+    assert headings == found
+
+
 def test_a_passage_is_a_document_that_knows_where_it_stands() -> None:
-    """Id, title with headings, the text between its characters, the document's metadata."""
+    """Id, title with the headings above, the text between its characters, the document's metadata."""
     document = Document(id="m", title="Weather", text=MARKDOWN, metadata={"year": 1})
-    *_, last = passages_of([document], ByHeadings())
-    start = MARKDOWN.index("Faster")
-    end = start + len("Faster than others. # not a heading")
-    assert last == Document(
+    section = list(passages_of([document], ByHeadings()))[2]
+    start = MARKDOWN.index("## Fast")
+    end = MARKDOWN.index("\n\n# Storms")
+    assert section == Document(
         id="m#2",
-        title="Weather Winds Fast ones",
-        text="Faster than others. # not a heading",
+        title="Weather Winds",
+        text=MARKDOWN[start:end],
         metadata={"year": 1},
         passage=Passage(document="m", start=start, end=end),
     )

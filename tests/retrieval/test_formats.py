@@ -87,14 +87,14 @@ def test_a_beir_folder_is_its_corpus_and_nothing_else(tmp_path: Path, name: str)
 
 
 def test_a_folder_of_texts_is_one_document_per_file(tmp_path: Path) -> None:
-    """The path below the folder is the id, a Markdown file's first heading its title, and other files are left out."""
+    """The path below the folder is the id, a Markdown file's first heading its title too; other files are left out."""
     write(tmp_path / "b.md", "# Aurora\r\n\r\nSolar wind.\r\n")
     write(tmp_path / "deep" / "er" / "a.txt", "# 1 is no heading here")
     write(tmp_path / "c.markdown", "\ufeffNo heading")
     write(tmp_path / "empty.txt", "")
     write(tmp_path / "picture.png", b"\x89PNG")
     assert read(tmp_path) == [
-        Document(id="b.md", title="Aurora", text="Solar wind."),
+        Document(id="b.md", title="Aurora", text="# Aurora\n\nSolar wind.\n"),
         Document(id="c.markdown", text="No heading"),
         Document(id="deep/er/a.txt", text="# 1 is no heading here"),
         Document(id="empty.txt", text=""),

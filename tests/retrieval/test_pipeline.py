@@ -204,3 +204,22 @@ def test_an_index_and_its_errors_travel_between_processes(index: Index) -> None:
     assert len(again) == len(index)
     error = pickle.loads(pickle.dumps(CorpusError("file", 3, "no id", hint="add one")))
     assert (str(error), error.position, error.hint) == ("file:3: no id", 3, "add one")
+
+
+def test_by_document_hybrid_looks_as_deep_as_it_must(tmp_path: Path, tiny_model: Path) -> None:
+    """A document with more passages than the lists are deep does not hide the others."""
+    documents = [Document(id="long", text="solar wind blows " * 30)]
+    documents += [Document(id=f"short-{i}", text="some wind") for i in range(5)]
+    chunking = ByWords(size=3, overlap=0)
+    index = Index.build(documents, tmp_path / "index", dense=str(tiny_model), chunking=chunking)
+    retriever = Retriever(index, using="hybrid", fusion=MinMax(depth=5), by_document=True)
+    assert len(retriever.search("solar wind", k=6)) == 6
+
+
+def test_an_index_that_was_replaced_is_not_reopened_as_another(tmp_path: Path) -> None:
+    """A process that is handed it would answer from other documents."""
+    index = Index.build([Document(id="a", text="wind")], tmp_path / "index")
+    handed = pickle.dumps(index)
+    Index.build([Document(id="b", text="wind")], tmp_path / "index", overwrite=True)
+    with pytest.raises(ArtifactMissingError, match="has been replaced since"):
+        pickle.loads(handed)

@@ -286,3 +286,12 @@ def test_real_collections_score_what_is_published(
     """nDCG@10 of the lexical part with default settings."""
     content = cli("eval", "run", shared_data / name, "--out", tmp_path, "--measures", "nDCG@10", "--json").json
     assert content["systems"][0]["measures"]["nDCG@10"] == pytest.approx(expected, abs=0.002)
+
+
+def test_runs_of_earlier_results_go_with_them(cli: Cli, data: Path, tmp_path: Path, tiny_model: Path) -> None:
+    """Beside a new results.json they would be taken for its runs; other files stay."""
+    out = tmp_path / "out"
+    cli("eval", "run", data, "--out", out, "--using", "lexical,dense", "--dense", tiny_model)
+    (out / "theirs.trec").write_text("q1 Q0 a 1 1.0 theirs\n")
+    cli("eval", "run", data, "--out", out)
+    assert sorted(path.name for path in out.glob("*.trec")) == ["lexical.trec", "theirs.trec"]

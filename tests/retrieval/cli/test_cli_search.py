@@ -216,6 +216,7 @@ def test_a_filter_leaves_documents_out(cli: Cli, jsonl: Jsonl, tmp_path: Path) -
     [
         ("{year", "error: --filter: not JSON"),
         ("[1]", "error: filter: must be an object; got [1]"),
+        ("null", "error: --filter: must be an object; got null"),
         ('{"yaer": 1}', "error: filter.yaer: no document has a field 'yaer'; fields: year"),
     ],
 )
