@@ -23,7 +23,7 @@ QUESTIONS = (
 def main(out: Path) -> None:
     """Write everything below `out`."""
     print("The documentation on this computer becomes two corpora:")
-    extract.main([str(out), "--limit", "400"])
+    extract.main([str(out), "--limit", "150"])
     command(
         *("index", "build", f"{out}/stdlib/corpus.jsonl", f"{out}/packages.jsonl", "--out", f"{out}/index"),
         *("--dense", "minilm", "--overwrite"),
