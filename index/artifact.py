@@ -76,12 +76,12 @@ class ArtifactWriter:
         with ExitStack() as stack:
             stack.enter_context(WriterLock(self._path))
             self._check_place()  # again: another writer may have committed before the lock was free
+            # Folders that the commit replaces: of the index that was, or of a build that was interrupted.
+            self._old = [folder for folder in self._path.iterdir() if folder.is_dir()]
+            self._generation = 1 + max((int(folder.name.removeprefix(_FOLDER)) for folder in self._old), default=0)
+            self.folder = self._path / f"{_FOLDER}{self._generation}"
+            self.folder.mkdir()
             self._held = stack.pop_all()
-        # Folders that the commit replaces: of the index that was, or of a build that was interrupted.
-        self._old = [folder for folder in self._path.iterdir() if folder.is_dir()]
-        self._generation = 1 + max((int(folder.name.removeprefix(_FOLDER)) for folder in self._old), default=0)
-        self.folder = self._path / f"{_FOLDER}{self._generation}"
-        self.folder.mkdir()
         return self
 
     def _check_place(self) -> None:

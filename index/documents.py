@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from retrieval.errors import ArtifactDamagedError
 from retrieval.index.arrays import damaged, load_array
 from retrieval.index.filters import allowed_documents
 from retrieval.index.metadata import MetadataTypes, read_columns, write_columns
@@ -202,10 +203,20 @@ class DocumentReader:
                 return [*found, f"{self._path}: record batch {number} cannot be read ({error})"]
         if len(ids) != self._count:
             found.append(f"{self._path}: holds {len(ids)} different ids of {self._count} documents")
-        columns, _ = read_columns(self._folder / _COLUMNS, self._columns_file)
-        if columns.num_columns and columns.num_rows != self._count:
-            found.append(f"{self._folder / _COLUMNS}: holds {columns.num_rows} rows, expected {self._count}")
+        try:
+            self._typed_columns()
+        except ArtifactDamagedError as error:
+            found.append(str(error))
         return found
+
+    def _typed_columns(self) -> tuple[pa.Table, dict[str, str]]:
+        """The metadata as typed columns, read once."""
+        if self._columns is None:
+            columns, untyped = read_columns(self._folder / _COLUMNS, self._columns_file)
+            if columns.num_columns and columns.num_rows != self._count:
+                raise damaged(self._folder / _COLUMNS, f"holds {columns.num_rows} rows, expected {self._count}")
+            self._columns = columns, untyped
+        return self._columns
 
     def _strings(self, column: str, ordinals: NDArray[np.int64] | Sequence[int]) -> list[str]:
         wanted = np.asarray(ordinals, dtype=np.int64)
@@ -232,12 +243,7 @@ class DocumentReader:
         Raises:
             FilterError: the filter cannot be understood; it names the place.
         """
-        if self._columns is None:
-            self._columns = read_columns(self._folder / _COLUMNS, self._columns_file)
-        columns, untyped = self._columns
-        if columns.num_columns and columns.num_rows != self._count:
-            raise damaged(self._folder / _COLUMNS, f"holds {columns.num_rows} rows, expected {self._count}")
-        return allowed_documents(filter_, columns, untyped, self._count)
+        return allowed_documents(filter_, *self._typed_columns(), self._count)
 
     def contents(self) -> Iterator[str]:
         """What is indexed of each document, in order, one batch in memory at a time."""

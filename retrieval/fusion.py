@@ -106,10 +106,7 @@ def fuse(lists: Mapping[str, Hits], fusion: Fusion, k: int) -> Hits:
     n = len(next(iter(lists.values())))
     width = min(k, sum(hits.ordinals.shape[1] for hits in lists.values()))
     fused = Hits.empty(n, width, fusion.kind)
-    signals = {
-        name: Signals(ranks=np.zeros((n, width), dtype=np.int32), scores=np.full((n, width), np.nan, dtype=np.float32))
-        for name in lists
-    }
+    signals = {name: Signals.empty(n, width) for name in lists}
     for query in range(n):
         _fuse_query(query, lists, fusion, fused, signals)
     return Hits(fused.ordinals, fused.scores, fused.counts, fused.kind, signals)

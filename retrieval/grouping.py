@@ -20,14 +20,8 @@ def best_of_each(hits: Hits, groups: NDArray[np.int64], k: int) -> Hits:
     """
     places = [_firsts(groups[ordinals])[:k] for ordinals, _ in hits.rows()]
     width = min(k, hits.ordinals.shape[1])
-    kept = replace(Hits.empty(len(hits), width, hits.kind), signals={})
-    signals = {
-        name: Signals(
-            ranks=np.zeros((len(hits), width), dtype=np.int32),
-            scores=np.full((len(hits), width), np.nan, dtype=np.float32),
-        )
-        for name in hits.signals
-    }
+    kept = Hits.empty(len(hits), width, hits.kind)
+    signals = {name: Signals.empty(len(hits), width) for name in hits.signals}
     for query, place in enumerate(places):
         count = kept.counts[query] = len(place)
         kept.ordinals[query, :count] = hits.ordinals[query, place]

@@ -129,6 +129,11 @@ class Signals:
     ranks: NDArray[np.int32]
     scores: NDArray[np.float32]
 
+    @classmethod
+    def empty(cls, n: int, k: int) -> "Signals":
+        """Room for what a stage says of k hits of n queries; it has said nothing yet."""
+        return cls(ranks=np.zeros((n, k), dtype=np.int32), scores=np.full((n, k), np.nan, dtype=np.float32))
+
 
 @dataclass(frozen=True, slots=True)
 class Hits:
