@@ -1,28 +1,44 @@
-"""The manifest: what an artifact holds, how it was made, and the size and checksum of each of its files."""
+"""The manifest: what an artifact holds, how it was made, and the size and digest of each of its files."""
 
-from typing import Any
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from retrieval.errors import ArtifactMissingError, ArtifactVersionError
+from retrieval.files import write_whole
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
+from retrieval.index.storage.files import FileEntry, damaged
 from retrieval.types import EncoderCard, ScoreKind
 
-__all__ = ["FORMAT", "DensePart", "FileEntry", "LexicalPart", "Manifest", "Provenance"]
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "DensePart",
+    "LexicalPart",
+    "Manifest",
+    "Provenance",
+    "SegmentEntry",
+    "checksum_of",
+    "read_manifest",
+    "write_manifest",
+]
 
-FORMAT = 1
+FORMAT = 2
 """Raised when an older version could not read what this one writes."""
+
+MANIFEST = "manifest.json"
+
+
+FileName = Annotated[str, Field(pattern=r"^(segment|generation)-\d+(/\w+)*/\w+\.\w+$")]
+"""Below the index' folder, and nowhere else."""
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FileEntry(_Model):
-    """What a file must be."""
-
-    bytes: int
-    sha256: str
 
 
 class LexicalPart(_Model):
@@ -33,7 +49,7 @@ class LexicalPart(_Model):
 
 
 class DensePart(_Model):
-    """What decides the dense scores, beside the vectors themselves."""
+    """What decides the dense scores, beside the vectors themselves; those of deleted documents count."""
 
     similarity: ScoreKind
     vectors: int
@@ -43,7 +59,7 @@ class DensePart(_Model):
 
 
 class Provenance(_Model):
-    """Where an artifact comes from."""
+    """Where the content of an artifact comes from."""
 
     created: str
     command: list[str]
@@ -51,19 +67,87 @@ class Provenance(_Model):
     versions: dict[str, str]
 
 
-class Manifest(_Model):
-    """All of `manifest.json`; its names of files are relative to `folder`.
+class SegmentEntry(_Model):
+    """A folder of documents that never changes; `rows` counts the deleted ones too."""
 
-    With `chunking`, what is indexed are passages, and `documents` counts those.
+    name: str = Field(pattern=r"^segment-\d+$")
+    rows: int = Field(ge=0)
+
+
+class Manifest(_Model):
+    """All of `manifest.json`; names of files are relative to it.
+
+    With `chunking`, what is indexed are passages, and `documents` counts those. `provenance` is that of the build,
+    `changed` that of the latest change, if there was one.
     """
 
     format: int = FORMAT
     generation: int = Field(ge=1)
-    folder: str = Field(pattern=r"^generation-\d+$")
     documents: int = Field(ge=0)
+    deleted: int = Field(ge=0)
     fingerprint: str
+    segments: list[SegmentEntry]
+    stores_text: bool = True
     chunking: dict[str, Any] | None = None
     lexical: LexicalPart | None = None
     dense: DensePart | None = None
     provenance: Provenance
-    files: dict[str, FileEntry]
+    changed: Provenance | None = None
+    files: dict[FileName, FileEntry]
+
+    @property
+    def folder(self) -> str:
+        """The folder of what is derived from all segments."""
+        return f"generation-{self.generation}"
+
+    @property
+    def rows(self) -> int:
+        """Ordinals, those of deleted documents included."""
+        return sum(segment.rows for segment in self.segments)
+
+
+def checksum_of(content: dict[str, Any]) -> str:
+    """The checksum that stands in a manifest of this content."""
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Make this the content of the artifact at `path`: the one step by which a change becomes visible."""
+    content = manifest.model_dump(mode="json")
+    content = orjson.loads(orjson.dumps(content))
+    content["checksum"] = checksum_of(content)
+    write_whole(path / MANIFEST, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the artifact at `path`; an error if there is none, or none that this version can read."""
+    file = path / MANIFEST
+    if not file.is_file():
+        raise ArtifactMissingError(f"no index at {path}", hint="build one: retrieval index build CORPUS --out DIR")
+    try:
+        content = orjson.loads(file.read_bytes())
+        written, checksum = content["format"], content.pop("checksum", None)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(file, f"not a manifest ({error})") from error
+    if isinstance(written, int) and written != FORMAT:
+        raise _other_format(file, written)
+    if checksum != checksum_of(content):
+        raise damaged(file, "is not as it was written")
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise ArtifactVersionError(
+                f"{file}: has a part {place!r}, which this version does not know", hint=_UPGRADE
+            ) from error
+        raise damaged(file, f"{place}: {first['msg']}") from error
+
+
+_UPGRADE = "pip install --upgrade retrieval-engine"
+
+
+def _other_format(file: Path, written: int) -> ArtifactVersionError:
+    message = f"{file}: written in format {written}, this version reads format {FORMAT}"
+    return ArtifactVersionError(message, hint=_UPGRADE if written > FORMAT else "build the index again")

@@ -2,15 +2,24 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 from retrieval.errors import InputError
 from retrieval.index.lexical.analyzer import UNSPACED
 from retrieval.types import Document, Passage
 
-__all__ = ["ByHeadings", "BySentences", "ByWords", "Chunking", "parse_chunking", "passages_of"]
+__all__ = [
+    "ByHeadings",
+    "BySentences",
+    "ByWords",
+    "Chunking",
+    "chunking_from",
+    "chunking_settings",
+    "parse_chunking",
+    "passages_of",
+]
 
 # A character of a script without spaces counts as a word.
 _WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
@@ -108,6 +117,19 @@ def parse_chunking(text: str, *, titles: bool = True) -> Chunking:
     if len(numbers) == 1:
         sizes["overlap"] = 0
     return _KINDS[kind](titles=titles, **sizes)
+
+
+def chunking_settings(chunking: Chunking | None) -> dict[str, Any] | None:
+    """A chunking as an index keeps it; None for whole documents."""
+    return {"kind": type(chunking).__name__, **asdict(chunking)} if chunking else None
+
+
+def chunking_from(settings: Mapping[str, Any] | None) -> Chunking | None:
+    """The chunking that an index keeps."""
+    if settings is None:
+        return None
+    kinds = {kind.__name__: kind for kind in _KINDS.values()}
+    return kinds[settings["kind"]](**{name: value for name, value in settings.items() if name != "kind"})
 
 
 def passages_of(documents: Iterable[Document], chunking: Chunking) -> Iterator[Document]:

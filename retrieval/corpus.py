@@ -10,6 +10,7 @@ import orjson
 from retrieval.errors import CorpusError, InputError
 from retrieval.files import is_unicode
 from retrieval.formats import STDIN, TEXT_SUFFIXES, Record, records_of
+from retrieval.streams import SeenIds, windows
 from retrieval.types import Document, Query
 
 __all__ = ["Columns", "OnError", "ReadReport", "read_documents", "read_queries"]
@@ -17,6 +18,10 @@ __all__ = ["Columns", "OnError", "ReadReport", "read_documents", "read_queries"]
 OnError = Literal["stop", "skip"]
 
 _EXAMPLES = 5
+
+# Ids are looked for among earlier ones this many documents at a time.
+_WINDOW = 4096
+_WINDOW_CHARACTERS = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,19 +68,25 @@ def read_documents(
     if on_error not in ("stop", "skip"):
         raise InputError(f"on_error must be 'stop' or 'skip'; got {on_error!r}")
     report = report if report is not None else ReadReport()
-    seen: set[str] = set()
-    for record in _records(sources):
-        try:
-            document = _checked(record, columns or Columns(), seen)
-        except CorpusError as error:
-            if on_error == "stop":
-                raise
-            report.skipped += 1
-            if len(report.examples) < _EXAMPLES:
-                report.examples.append(str(error))
-        else:
-            report.read += 1
-            yield document
+
+    seen = SeenIds()
+    pairs = ((record, _checked(record, columns or Columns())) for record in _records(sources))
+    for window in windows(pairs, lambda pair: _length(pair[1]), _WINDOW, _WINDOW_CHARACTERS):
+        new = iter(seen.add([found.id for _, found in window if isinstance(found, Document)]))
+        for record, found in window:
+            document = found if isinstance(found, CorpusError) or next(new) else _duplicate(record, found.id)
+            if isinstance(document, Document):
+                report.read += 1
+                yield document
+            elif on_error == "stop":
+                raise document
+            else:
+                report.skipped += 1
+                report.examples += [str(document)] if len(report.examples) < _EXAMPLES else []
+
+
+def _length(found: Document | CorpusError) -> int:
+    return len(found.text) if isinstance(found, Document) else 0
 
 
 def read_queries(path: str | Path) -> list[Query]:
@@ -89,9 +100,19 @@ def read_queries(path: str | Path) -> list[Query]:
     records = records_of(str(path))
     if Path(path).suffix == ".tsv" and not _has_header(Path(path)):
         records = _two_columns(Path(path))
-    seen: set[str] = set()
-    documents = (_checked(record, _QUERY_COLUMNS, seen) for record in records)
-    return [Query(id=document.id, text=document.text) for document in documents]
+    queries: dict[str, Query] = {}
+    for record in records:
+        document = _checked(record, _QUERY_COLUMNS)
+        if isinstance(document, CorpusError):
+            raise document
+        if document.id in queries:
+            raise _duplicate(record, document.id)
+        queries[document.id] = Query(id=document.id, text=document.text)
+    return list(queries.values())
+
+
+def _duplicate(record: Record, id_: str) -> CorpusError:
+    return CorpusError(record.source, record.position, f"duplicate id {id_!r}")
 
 
 def _records(sources: Iterable[str | Path | Document | Mapping[str, Any]]) -> Iterator[Record]:
@@ -107,18 +128,15 @@ def _records(sources: Iterable[str | Path | Document | Mapping[str, Any]]) -> It
             raise InputError(f"a corpus is paths, Documents or mappings; got {type(source).__name__}")
 
 
-def _checked(record: Record, columns: Columns, seen: set[str]) -> Document:
+def _checked(record: Record, columns: Columns) -> Document | CorpusError:
+    """The document that a record is, or what is wrong with it."""
     source, position, fields = record
     try:
         if isinstance(fields, str):
             raise _BadRecordError(fields)
-        document = _document(fields, columns)
-        if document.id in seen:
-            raise _BadRecordError(f"duplicate id {document.id!r}")
+        return _document(fields, columns)
     except _BadRecordError as error:
-        raise CorpusError(source, position, str(error)) from None
-    seen.add(document.id)
-    return document
+        return CorpusError(source, position, str(error))
 
 
 class _BadRecordError(Exception):

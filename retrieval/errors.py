@@ -9,6 +9,9 @@ RetrievalError
 │   ├── ArtifactExistsError  something stands where the index should go
 │   ├── ArtifactMissingError there is no index here, or not this part of it
 │   ├── ArtifactLockedError  another process is writing to it
+│   ├── DocumentExistsError  a document to add is there already
+│   ├── DocumentMissingError a document to delete is not there
+│   ├── UnfinishedBuildError an interrupted build stands there, of other documents or with other settings
 │   ├── ArtifactDamagedError a file is missing, cut or altered
 │   └── ArtifactVersionError written by a newer version
 ├── ModelError               a model that cannot be found or used
@@ -24,11 +27,14 @@ __all__ = [
     "ArtifactVersionError",
     "CollectionError",
     "CorpusError",
+    "DocumentExistsError",
+    "DocumentMissingError",
     "FilterError",
     "InputError",
     "MissingExtraError",
     "ModelError",
     "RetrievalError",
+    "UnfinishedBuildError",
 ]
 
 
@@ -92,6 +98,18 @@ class ArtifactMissingError(ArtifactError):
 
 class ArtifactLockedError(ArtifactError):
     """Another process is writing to the index."""
+
+
+class DocumentExistsError(ArtifactError):
+    """A document to add is in the index already."""
+
+
+class DocumentMissingError(ArtifactError):
+    """A document to delete is not in the index."""
+
+
+class UnfinishedBuildError(ArtifactError):
+    """Work on the index was interrupted, and this is not how to go on with it."""
 
 
 class ArtifactDamagedError(ArtifactError):

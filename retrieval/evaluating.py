@@ -8,7 +8,7 @@ from retrieval.beir_eval.evaluation import SystemResult, evaluate_system
 from retrieval.beir_eval.measures import DEFAULT_MEASURES, parse_measures
 from retrieval.corpus import read_documents
 from retrieval.errors import ArtifactDamagedError, ArtifactExistsError, ArtifactMissingError
-from retrieval.index.documents import fingerprint_of
+from retrieval.index.documents.fingerprint import Fingerprint, digest_of
 from retrieval.index.manifest import Manifest
 from retrieval.indexing import Index, LexicalOptions
 from retrieval.pipeline import Retriever
@@ -57,11 +57,13 @@ def index_for(
     encoder: Encoder | None,
     *,
     overwrite: bool = False,
+    restart: bool = False,
     progress: Progress = silent,
 ) -> tuple[Index, bool]:
     """The index at `path` if it was built of `data` in this way, else a new one; and whether it is new.
 
-    One that lacks just the dense part is replaced by one that has it.
+    One that lacks just the dense part is replaced by one that has it. A build that was interrupted goes on, or is
+    discarded if `restart` is set.
 
     Raises:
         ArtifactExistsError: an index of other documents or settings is there, and `overwrite` is not set.
@@ -83,7 +85,9 @@ def index_for(
     except ArtifactDamagedError:
         if not overwrite:
             raise
-    index = Index.build(data, path, lexical=lexical, dense=encoder, overwrite=overwrite, progress=progress)
+    index = Index.build(
+        data, path, lexical=lexical, dense=encoder, overwrite=overwrite, restart=restart, progress=progress
+    )
     return index, True
 
 
@@ -94,6 +98,6 @@ def _difference(manifest: Manifest, data: str | Path, lexical: LexicalOptions, e
         return "other lexical settings"
     if encoder and manifest.dense and encoder.card.differences(manifest.dense.encoder):
         return "another model"
-    if manifest.chunking or manifest.fingerprint != fingerprint_of(read_documents(data)):
+    if manifest.chunking or manifest.fingerprint != str(Fingerprint.of(map(digest_of, read_documents(data)))):
         return "other documents"
     return None

@@ -1,81 +1,77 @@
-"""Build: a corpus becomes an artifact. Here documents, analyzers and encoders meet the index."""
+"""Build and change an index. Here documents, analyzers and encoders meet it."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 
-from retrieval.chunking import Chunking, passages_of
+from retrieval.building import SHARD_DOCUMENTS, Job, LexicalOptions, stage
+from retrieval.chunking import Chunking, chunking_from, chunking_settings, passages_of
 from retrieval.corpus import Columns, OnError, ReadReport, read_documents
-from retrieval.encoders.dense import load_encoder
-from retrieval.errors import InputError
-from retrieval.index.artifact import Artifact, ArtifactWriter
-from retrieval.index.dense.builder import DenseBuilder
-from retrieval.index.documents import DocumentReader, DocumentWriter
-from retrieval.index.lexical.analyzer import AnalyzerSettings
-from retrieval.index.lexical.bm25 import BM25
-from retrieval.index.manifest import DensePart, LexicalPart, Provenance
+from retrieval.encoders.dense import check_card, load_encoder
+from retrieval.errors import DocumentExistsError, DocumentMissingError, InputError
+from retrieval.index.artifact import Artifact
+from retrieval.index.generation import commit_generation
+from retrieval.index.manifest import DensePart, LexicalPart, Manifest, Provenance
+from retrieval.index.writer import ArtifactWriter, Place
 from retrieval.protocols import Encoder, Progress, silent
 from retrieval.types import Document, ScoreKind
 
-__all__ = ["Index", "LexicalOptions", "versions"]
+__all__ = ["Corpus", "Index", "LexicalOptions", "versions"]
 
-# Documents and characters handled at a time: bounds memory, and is the window in which texts are sorted by length.
-_WINDOW = 8192
-_WINDOW_CHARACTERS = 1 << 24
+Corpus = Iterable[str | Path | Document | Mapping[str, Any]] | str | Path
+"""Paths, `-` for standard input, or documents in memory; see `read_documents`."""
 
-T = TypeVar("T")
-
-
-def _english() -> AnalyzerSettings:
-    return AnalyzerSettings.for_language("english")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LexicalOptions:
-    """How texts are analysed and scored."""
-
-    analyzer: AnalyzerSettings = field(default_factory=_english)
-    bm25: BM25 = field(default_factory=BM25)
+_NAMED = 5
 
 
 class Index(Artifact):
-    """An index opened for reading, and the way to build one."""
+    """An index opened for reading, and the ways to build and change one.
+
+    What is open stays as it was opened: `add`, `delete` and `compact` return the index as it is afterwards. They change
+    what stands at its path now, also if that has been changed since this was opened.
+    """
 
     @classmethod
     def build(
         cls,
-        corpus: Iterable[str | Path | Document | Mapping[str, Any]] | str | Path,
+        corpus: Corpus,
         path: str | Path,
         *,
         lexical: LexicalOptions | bool = True,
         dense: str | Encoder | None = None,
         device: str | None = None,
         overwrite: bool = False,
+        restart: bool = False,
+        store_text: bool = True,
         columns: Columns | None = None,
         chunking: Chunking | None = None,
+        shard_documents: int = SHARD_DOCUMENTS,
         on_error: OnError = "stop",
         report: ReadReport | None = None,
         progress: Progress = silent,
     ) -> Self:
-        """Build an index of `corpus` at `path` and open it; after a failure nothing is there, or the index that was.
+        """Build an index of `corpus` at `path` and open it.
 
-        The whole corpus is read and checked before the first document is encoded.
+        The whole corpus is read and checked before the first document is encoded. After an error in it nothing is
+        there, or the index that was. If the build is interrupted, the same call goes on where it was.
 
         Args:
-            corpus: paths, `-` for standard input, or documents in memory; see `read_documents`.
+            corpus: what to index.
             path: a new or empty folder; one that holds an index is replaced if `overwrite` is set.
             lexical: how to build the lexical part; False leaves it out.
             dense: the encoder of the dense part or its model's name; None leaves it out.
             device: torch's device for a model given by name.
             overwrite: replace the index at `path`. Readers that have it open keep the old one.
+            restart: discard the work of an interrupted build, and do not go on with it.
+            store_text: keep the texts, so that hits bring them; titles and metadata are kept anyway.
             columns: names of the fields that hold id, title and text.
             chunking: how to take documents apart into passages; None indexes them whole.
+            shard_documents: documents handled at a time, which bounds memory.
             on_error: what to do with a record that cannot be read; see `read_documents`.
             report: filled with what was read and skipped.
             progress: told of documents read and encoded.
@@ -83,95 +79,203 @@ class Index(Artifact):
         Raises:
             CorpusError: a record cannot be read.
             ArtifactExistsError: something stands at `path`.
+            UnfinishedBuildError: a build of other documents or with other settings was interrupted there.
             ModelError, MissingExtraError: the encoder cannot be had.
         """
         options = LexicalOptions() if lexical is True else lexical or None
         if options is None and dense is None:
             raise InputError("an index needs a lexical or a dense part", hint="name an encoder: --dense minilm")
-        with ArtifactWriter(Path(path), overwrite=overwrite) as writer:
-            encoder = _encoder(dense, device)
-            documents = read_documents(corpus, columns=columns, on_error=on_error, report=report)
-            if chunking:
-                documents = passages_of(documents, chunking)
-            count, fingerprint = _write_texts(documents, writer.folder, options, progress)
-            writer.commit(
-                documents=count,
-                fingerprint=fingerprint,
-                chunking={"kind": type(chunking).__name__, **asdict(chunking)} if chunking else None,
-                lexical=LexicalPart(analyzer=options.analyzer, bm25=options.bm25) if options else None,
-                dense=_write_vectors(writer.folder, encoder, count, progress) if encoder else None,
-                provenance=_provenance(corpus),
+        if shard_documents < 1:
+            raise InputError(f"a shard needs at least 1 document; got {shard_documents}")
+        path = Path(path)
+        with ArtifactWriter(path, Place.NEW_OR_INDEX if overwrite else Place.NEW) as writer:
+            job = Job(
+                kind="build",
+                lexical=options,
+                encoder=load_encoder(dense, device=device) if isinstance(dense, str) else dense,
+                chunking=chunking,
+                columns=columns,
+                on_error=on_error,
+                store_text=store_text,
+                shard_documents=shard_documents,
             )
+            documents = _documents(corpus, job, report)
+            staged, norm = stage(writer, job, documents, lambda shard: None, restart=restart, progress=progress)
+            commit_generation(writer, _manifest(job, norm, _provenance(corpus)), staged=staged)
         return cls.open(path)
 
+    def add(
+        self,
+        corpus: Corpus,
+        *,
+        replace: bool = False,
+        encoder: Encoder | None = None,
+        device: str | None = None,
+        restart: bool = False,
+        columns: Columns | None = None,
+        shard_documents: int = SHARD_DOCUMENTS,
+        on_error: OnError = "stop",
+        report: ReadReport | None = None,
+        progress: Progress = silent,
+    ) -> Self:
+        """Add documents, analysed and encoded as those that are there, and open the result.
 
-def _encoder(dense: str | Encoder | None, device: str | None) -> Encoder | None:
-    if not isinstance(dense, str):
-        return dense
-    return load_encoder(dense, device=device)
+        Search gives what it would give if all had been built together, in the order of the old and then the new. The
+        old documents are neither read nor encoded again, but every lexical score is derived again from its postings:
+        add many documents at a time.
+
+        Args:
+            corpus: what to add.
+            replace: a document whose id is there takes the place of the old one, at the end of the order; else it is
+                an error.
+            encoder: that of the dense part; None loads the model that the index was built with.
+            device: torch's device for that model.
+            restart: discard the work of an interrupted addition, and do not go on with it.
+            columns: names of the fields that hold id, title and text.
+            shard_documents: documents handled at a time, which bounds memory.
+            on_error: what to do with a record that cannot be read; see `read_documents`.
+            report: filled with what was read and skipped.
+            progress: told of documents read and encoded.
+
+        Raises:
+            CorpusError: a record cannot be read.
+            DocumentExistsError: a document is there already, and `replace` is not set.
+            UnfinishedBuildError: an addition of other documents was interrupted.
+            ModelError: the encoder is not that of the index.
+        """
+        with ArtifactWriter(self.path, Place.INDEX) as writer:
+            base = _base(writer)
+            job = Job(
+                kind="add",
+                lexical=LexicalOptions(**dict(base.manifest.lexical)) if base.manifest.lexical else None,
+                encoder=_encoder_of(base.manifest, encoder, device),
+                chunking=chunking_from(base.manifest.chunking),
+                columns=columns,
+                on_error=on_error,
+                store_text=base.manifest.stores_text,
+                replace=replace,
+                shard_documents=shard_documents,
+            )
+
+            def check(shard: list[Document]) -> None:
+                known = [] if replace else _known(base, shard)
+                if known:
+                    raise DocumentExistsError(
+                        f"{self.path} already holds {_named(known)}", hint="let them take its place: --replace"
+                    )
+
+            documents = _documents(corpus, job, report)
+            staged, norm = stage(writer, job, documents, check, restart=restart, progress=progress)
+            like = base.manifest.model_copy(update={"changed": _provenance(corpus)})
+            if like.dense:
+                like = like.model_copy(update={"dense": _longer(like.dense, norm)})
+            commit_generation(writer, like, staged=staged, replace=replace)
+        return type(self).open(self.path)
+
+    def delete(
+        self, ids: Sequence[str] = (), *, filter: Mapping[str, Any] | None = None, missing_ok: bool = False
+    ) -> Self:
+        """Delete documents, by id or by a filter over their metadata, and open the result.
+
+        Of an index of passages, ids are those of documents, and all passages of each go. Search gives what it would
+        give if they had never been there.
+
+        Args:
+            ids: of documents.
+            filter: deletes every document that it allows, as well.
+            missing_ok: ids that are not there are passed over; else they are an error, and nothing is deleted.
+
+        Raises:
+            DocumentMissingError: an id is not there, and `missing_ok` is not set.
+            FilterError: the filter cannot be understood.
+        """
+        if isinstance(ids, str):
+            raise InputError(f"ids must be several strings; got {ids!r}")
+        with ArtifactWriter(self.path, Place.INDEX) as writer:
+            base = _base(writer)
+            places, ordinals = base.documents.find(ids)
+            unknown = [ids[place] for place in np.setdiff1d(np.arange(len(ids)), places)]
+            if unknown and not missing_ok:
+                raise DocumentMissingError(
+                    f"{self.path} does not hold {_named(unknown)}", hint="pass over them: --missing-ok"
+                )
+            if filter is not None:
+                ordinals = np.concatenate([ordinals, np.flatnonzero(base.documents.allowed(filter))])
+            removed = np.unique(ordinals)
+            if len(removed):
+                like = base.manifest.model_copy(update={"changed": _provenance(())})
+                commit_generation(writer, like, removed=removed)
+        return type(self).open(self.path)
+
+    def compact(self) -> Self:
+        """Make one segment of all, without what deleted documents left, and open the result; no search changes."""
+        with ArtifactWriter(self.path, Place.INDEX) as writer:
+            base = _base(writer)
+            if len(base.manifest.segments) > 1 or base.manifest.deleted:
+                commit_generation(writer, base.manifest, compact=True)
+        return type(self).open(self.path)
 
 
-def _write_texts(
-    documents: Iterator[Document], folder: Path, options: LexicalOptions | None, progress: Progress
-) -> tuple[int, str]:
-    """Store and tokenise every document; how many there are, and their fingerprint."""
-    from retrieval.index.lexical.builder import LexicalBuilder
-
-    builder = LexicalBuilder(options.analyzer, options.bm25) if options else None
-    progress("read", 0, None)
-    with DocumentWriter(folder) as writer:
-        for batch in _windows(documents, lambda document: len(document.text)):
-            writer.add(batch)
-            if builder:
-                builder.add(document.contents for document in batch)
-            progress("read", writer.count, None)
-    progress("read", writer.count, writer.count)
-    if builder:
-        (folder / "lexical").mkdir()
-        builder.write(folder / "lexical")
-    return writer.count, writer.fingerprint
+def _base(writer: ArtifactWriter) -> Artifact:
+    assert writer.base is not None
+    return writer.base
 
 
-def _write_vectors(folder: Path, encoder: Encoder, count: int, progress: Progress) -> DensePart:
-    """Encode every document that is not empty, from the store that was just written."""
-    card = encoder.card
-    (folder / "dense").mkdir()
-    done = 0
+def _documents(corpus: Corpus, job: Job, report: ReadReport | None) -> Iterator[Document]:
+    documents = read_documents(corpus, columns=job.columns, on_error=job.on_error, report=report)
+    return passages_of(documents, job.chunking) if job.chunking else documents
 
-    def tell(more: int) -> None:
-        nonlocal done
-        done += more
-        progress("encode", done, count)
 
-    tell(0)
-    with DenseBuilder(folder / "dense", card.dimensions) as builder:
-        texts = enumerate(DocumentReader(folder).contents())
-        for window in _windows(texts, lambda item: len(item[1])):
-            filled = [(ordinal, text) for ordinal, text in window if text]
-            tell(len(window) - len(filled))
-            ordinals = np.array([ordinal for ordinal, _ in filled], dtype=np.int64)
-            builder.add(ordinals, encoder.encode_documents([text for _, text in filled], tell))
-    return DensePart(
-        similarity=ScoreKind(card.similarity),
-        vectors=builder.count,
-        dimensions=card.dimensions,
-        largest_norm=builder.largest_norm,
-        encoder=card,
+def _encoder_of(manifest: Manifest, encoder: Encoder | None, device: str | None) -> Encoder | None:
+    """The encoder that an index' documents are encoded with; None if it has no dense part."""
+    if manifest.dense is None:
+        return None
+    expected = manifest.dense.encoder
+    if encoder is None:
+        return load_encoder(expected.model, device=device, expected=expected)
+    check_card(encoder.card, expected)
+    return encoder
+
+
+def _known(base: Artifact, shard: list[Document]) -> list[str]:
+    """The ids of documents that are there already."""
+    ids = list(dict.fromkeys(one.passage.document if one.passage else one.id for one in shard))
+    places, _ = base.documents.find(ids)
+    return [ids[place] for place in np.unique(places)]
+
+
+def _named(ids: list[str]) -> str:
+    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
+    return f"document{'s' if len(ids) > 1 else ''} {', '.join(map(repr, ids[:_NAMED]))}{more}"
+
+
+def _longer(dense: DensePart, norm: float) -> DensePart:
+    return dense.model_copy(update={"largest_norm": max(dense.largest_norm, norm)})
+
+
+def _manifest(job: Job, norm: float, provenance: Provenance) -> Manifest:
+    """The manifest of a build, but for what follows from its documents."""
+    lexical, encoder = job.lexical, job.encoder
+    return Manifest(
+        generation=1,
+        documents=0,
+        deleted=0,
+        fingerprint="",
+        segments=[],
+        stores_text=job.store_text,
+        chunking=chunking_settings(job.chunking),
+        lexical=LexicalPart(analyzer=lexical.analyzer, bm25=lexical.bm25) if lexical else None,
+        dense=_dense_part(encoder, norm) if encoder else None,
+        provenance=provenance,
+        files={},
     )
 
 
-def _windows(items: Iterable[T], length: Callable[[T], int]) -> Iterator[list[T]]:
-    """Runs of items, bounded in number and in the sum of their lengths."""
-    window: list[T] = []
-    characters = 0
-    for item in items:
-        window.append(item)
-        characters += length(item)
-        if len(window) == _WINDOW or characters >= _WINDOW_CHARACTERS:
-            yield window
-            window, characters = [], 0
-    if window:
-        yield window
+def _dense_part(encoder: Encoder, norm: float) -> DensePart:
+    card = encoder.card
+    return DensePart(
+        similarity=ScoreKind(card.similarity), vectors=0, dimensions=card.dimensions, largest_norm=norm, encoder=card
+    )
 
 
 def _provenance(corpus: object) -> Provenance:

@@ -128,6 +128,7 @@ class Retriever:
             raise InputError("queries must be strings, several of them")
         if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 0:
             raise InputError(f"k must be a whole number of at least 0; got {k!r}")
+        self.index.ledger.check_lengths()
         allowed = None if filter is None else self.index.documents.allowed(filter)
         if self._by_document:
             return self._grouped(queries, k, allowed)

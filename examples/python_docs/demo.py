@@ -1,4 +1,4 @@
-"""Index this Python's documentation, answer a few questions, and evaluate on questions with known answers.
+"""Index this Python's documentation, evaluate on questions with known answers, add more, and answer a few questions.
 
 Every step is a command that you can run by yourself; it is printed before its output.
 """
@@ -23,16 +23,15 @@ QUESTIONS = (
 def main(out: Path) -> None:
     """Write everything below `out`."""
     print("The documentation on this computer becomes two corpora:")
-    extract.main([str(out), "--limit", "150"])
+    extract.main([str(out), "--limit", "400"])
+    index = f"{out}/index"
+    command("index", "build", f"{out}/stdlib/corpus.jsonl", "--out", index, "--dense", "minilm", "--overwrite")
     command(
-        *("index", "build", f"{out}/stdlib/corpus.jsonl", f"{out}/packages.jsonl", "--out", f"{out}/index"),
-        *("--dense", "minilm", "--overwrite"),
-    )
-    answer(f"{out}/index")
-    command(
-        *("eval", "run", f"{out}/stdlib", "--using", "lexical,dense,hybrid", "--dense", "minilm"),
+        *("eval", "run", f"{out}/stdlib", "--using", "lexical,dense,hybrid", "--index", index),
         *("--out", f"{out}/results"),
     )
+    command("index", "add", index, f"{out}/packages.jsonl")
+    answer(index)
     print(f'\nAsk something yourself:  .venv/bin/retrieval search {out}/index "QUESTION" --explain')
 
 

@@ -1,4 +1,4 @@
-"""Builds the dense part of an artifact: vectors in, one memory-mappable matrix out."""
+"""Builds the dense part of a segment: vectors in, one memory-mappable matrix out."""
 
 from pathlib import Path
 from types import TracebackType
@@ -8,33 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError
-from retrieval.index.arrays import ArrayAppender
+from retrieval.index.storage.arrays import ArrayAppender
 
-__all__ = ["DenseBuilder"]
+__all__ = ["ROWS", "VECTORS", "VectorWriter"]
+
+VECTORS, ROWS = "vectors.npy", "vector_rows.npy"
 
 
-class DenseBuilder:
-    """Appends vectors to `vectors.npy` and their documents to `ordinals.npy`, in ascending order of ordinals.
+class VectorWriter:
+    """Appends vectors to `vectors.npy` and their documents' rows to `vector_rows.npy`, in ascending order of rows.
 
-    A document may have no vector, as an empty one; it is then never found.
+    A document may have no vector, as an empty one; it is then never found. With `count` above 0 the files are there,
+    and go on after that many vectors, of which none is longer than `largest_norm`.
     """
 
-    def __init__(self, folder: Path, dimensions: int) -> None:
+    def __init__(self, folder: Path, dimensions: int, *, count: int = 0, largest_norm: float = 0.0) -> None:
         self._dimensions = dimensions
-        self._vectors = ArrayAppender(folder / "vectors.npy", np.float32, (dimensions,))
-        self._ordinals = ArrayAppender(folder / "ordinals.npy", np.int64)
-        self.largest_norm = 0.0
+        self._vectors = ArrayAppender(folder / VECTORS, np.float32, (dimensions,), rows=count)
+        self._rows = ArrayAppender(folder / ROWS, np.int64, rows=count)
+        self.largest_norm = largest_norm
 
-    def add(self, ordinals: NDArray[np.int64], vectors: NDArray[Any]) -> None:
+    def add(self, rows: NDArray[np.int64], vectors: NDArray[Any]) -> None:
         """Add the vectors, (n, d), of documents, (n,); an error if one of them is not finite."""
-        if vectors.shape != (len(ordinals), self._dimensions):
-            raise InputError(f"vectors must be {(len(ordinals), self._dimensions)}; got {vectors.shape}")
+        if vectors.shape != (len(rows), self._dimensions):
+            raise InputError(f"vectors must be {(len(rows), self._dimensions)}; got {vectors.shape}")
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
-            raise InputError(f"the vector of document {ordinals[~finite][0]} is not finite")
+            raise InputError(f"the vector of document {rows[~finite][0]} is not finite")
         norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
         self.largest_norm = max(self.largest_norm, float(norms.max(initial=0.0)))
-        self._ordinals.append(ordinals)
+        self._rows.append(rows)
         self._vectors.append(vectors)
 
     @property
@@ -42,11 +45,16 @@ class DenseBuilder:
         """Vectors added so far."""
         return self._vectors.rows
 
+    def sync(self) -> None:
+        """Make what was added durable."""
+        self._vectors.sync()
+        self._rows.sync()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._ordinals, self._vectors:
+        with self._rows, self._vectors:
             pass  # both headers are completed, also when one fails

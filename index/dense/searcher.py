@@ -1,16 +1,19 @@
 """Searches the dense part of an artifact: query vectors in, hits out."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError, MissingExtraError
-from retrieval.index.arrays import damaged, load_array
+from retrieval.index.dense.builder import ROWS, VECTORS
+from retrieval.index.storage.arrays import DiskArray
+from retrieval.index.storage.files import Folder
 from retrieval.types import Hits, ScoreKind
 
-__all__ = ["DenseSearcher"]
+__all__ = ["DenseSearcher", "VectorReader", "import_faiss"]
 
 # Below this share of allowed vectors, copying them out is cheaper than passing over the others.
 _FEW = 0.05
@@ -21,51 +24,92 @@ _ROWS_AT_ONCE = 1 << 16
 _GPU_K = 2048
 
 
+class VectorReader:
+    """The vectors of one segment, and the rows of the documents they are of."""
+
+    def __init__(self, folder: Folder, rows: int, dimensions: int) -> None:
+        self.vectors = DiskArray(folder, VECTORS, np.float32, ndim=2)
+        self.rows = DiskArray(folder, ROWS, np.int64)
+        self._segment_rows = rows
+        if self.vectors.shape[1] != dimensions:
+            raise self.vectors.damaged(f"holds vectors of {self.vectors.shape[1]} dimensions, expected {dimensions}")
+        if len(self.rows) != len(self.vectors):
+            raise self.rows.damaged(f"holds {len(self.rows)} values, expected {len(self.vectors)}")
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def problems(self, largest_norm: float) -> list[str]:
+        """Read all of it, and name what cannot be."""
+        found = []
+        rows = self.rows.all()
+        if np.any(np.diff(rows) < 1) or (len(rows) and not 0 <= rows[0] <= rows[-1] < self._segment_rows):
+            found.append(f"{self.rows.file.path}: the documents are not in order, or do not exist")
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            part = self.vectors.slice(start, min(start + _ROWS_AT_ONCE, len(self)))
+            if not np.all(np.linalg.norm(part.astype(np.float64), axis=1) <= largest_norm * (1 + 1e-6)):
+                reason = "holds a vector that is not finite or longer than any was"
+                return [*found, f"{self.vectors.file.path}: {reason}"]
+        return found
+
+
+class _Part:
+    """The vectors of a segment as a search sees them: all of them, checked when they are first needed."""
+
+    def __init__(self, reader: VectorReader, first: int) -> None:
+        self._reader = reader
+        self._first = first
+        self.gpu_index: Any = None
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float32]:
+        return self._reader.vectors.all()
+
+    @cached_property
+    def ordinals(self) -> NDArray[np.int64]:
+        return self._reader.rows.all() + self._first
+
+
 class DenseSearcher:
     """Exact inner-product search by FAISS, with scores that depend on nothing but the two vectors.
 
     FAISS' own scores change in their last digits with the batch's size and the number of threads, and so would the
     order of near ties. So FAISS proposes candidates, more than k where scores are close, and each candidate's score is
     computed again, one way. The hits are exactly the k best by that score, ties by ordinal.
+
+    Args:
+        readers: of every segment.
+        firsts: the ordinal of each segment's row 0.
+        dimensions: width of a vector.
+        kind: what scores mean.
+        largest_norm: no vector is longer.
+        live: (rows,) which ordinals are documents; None for all.
     """
 
-    def __init__(self, folder: Path, kind: ScoreKind, largest_norm: float, n_documents: int) -> None:
-        self._folder = folder
-        self._n_documents = n_documents
+    def __init__(
+        self,
+        readers: Sequence[VectorReader],
+        firsts: Sequence[int],
+        dimensions: int,
+        kind: ScoreKind,
+        largest_norm: float,
+        live: NDArray[np.bool_] | None = None,
+    ) -> None:
+        self.readers = readers
+        self.dimensions = dimensions
+        self._parts = [_Part(reader, first) for reader, first in zip(readers, firsts, strict=True) if len(reader)]
         self._kind = kind
         self._largest_norm = largest_norm
-        self._ordinals = load_array(folder / "ordinals.npy", np.int64)
-        self._vectors = load_array(folder / "vectors.npy", np.float32, ndim=2)
-        if len(self._ordinals) != len(self._vectors):
-            raise damaged(folder / "ordinals.npy", f"holds {len(self._ordinals)} values, expected {len(self._vectors)}")
-        self._gpu_index: Any = None
-
-    @property
-    def dimensions(self) -> int:
-        """Width of a vector."""
-        return int(self._vectors.shape[1])
+        self._live = live
 
     @property
     def n_vectors(self) -> int:
-        """Documents that have a vector."""
-        return len(self._vectors)
+        """Vectors, those of deleted documents included."""
+        return sum(len(reader) for reader in self.readers)
 
     def problems(self) -> list[str]:
         """Read all of it, and name what cannot be."""
-        found = []
-        ordinals = self._ordinals
-        if np.any(np.diff(ordinals) < 1) or (
-            len(ordinals) and not 0 <= ordinals[0] <= ordinals[-1] < self._n_documents
-        ):
-            found.append(f"{self._folder / 'ordinals.npy'}: the documents are not in order, or do not exist")
-        for start in range(0, self.n_vectors, _ROWS_AT_ONCE):
-            norms = np.linalg.norm(self._vectors[start : start + _ROWS_AT_ONCE].astype(np.float64), axis=1)
-            if not np.all(norms <= self._largest_norm * (1 + 1e-6)):
-                found.append(
-                    f"{self._folder / 'vectors.npy'}: holds a vector that is not finite or longer than any was"
-                )
-                break
-        return found
+        return [problem for reader in self.readers for problem in reader.problems(self._largest_norm)]
 
     def search(
         self, queries: NDArray[np.float32], k: int, threads: int = 1, allowed: NDArray[np.bool_] | None = None
@@ -76,23 +120,32 @@ class DenseSearcher:
             queries: (n, d), finite.
             k: hits per query.
             threads: how many cores FAISS uses.
-            allowed: (documents,) which of them may be hits; None allows all.
+            allowed: (rows,) which ordinals may be hits; None allows all that are live.
         """
         if queries.ndim != 2 or queries.shape[1] != self.dimensions:
             raise InputError(f"query vectors must be (n, {self.dimensions}); got {queries.shape}")
         if not np.isfinite(queries).all():
             raise InputError("query vectors must be finite")
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        mask = None if allowed is None else allowed[self._ordinals]
-        count = self.n_vectors if mask is None else int(mask.sum())
+        allowed = self._live if allowed is None else allowed
+        found = [self._search_part(part, queries, k, threads, allowed) for part in self._parts]
+        return _best(found, len(queries), k, self._kind)
+
+    def _search_part(
+        self, part: _Part, queries: NDArray[np.float32], k: int, threads: int, allowed: NDArray[np.bool_] | None
+    ) -> Hits:
+        mask = None if allowed is None else allowed[part.ordinals]
+        if mask is not None and mask.all():
+            mask = None
+        count = len(part.ordinals) if mask is None else int(mask.sum())
         hits = Hits.empty(len(queries), min(k, count), self._kind)
         if hits.scores.size == 0:
             return hits
-        if mask is not None and count < _FEW * self.n_vectors:
+        if mask is not None and count < _FEW * len(part.ordinals):
             rows = np.flatnonzero(mask)
-            self._search(queries, hits, threads, self._vectors[rows], self._ordinals[rows], None)
+            self._search(queries, hits, threads, part.vectors[rows], part.ordinals[rows], None, None)
         else:
-            self._search(queries, hits, threads, self._vectors, self._ordinals, mask)
+            self._search(queries, hits, threads, part.vectors, part.ordinals, mask, part)
         return hits
 
     def _search(
@@ -103,6 +156,7 @@ class DenseSearcher:
         vectors: NDArray[np.float32],
         ordinals: NDArray[np.int64],
         mask: NDArray[np.bool_] | None,
+        part: _Part | None,
     ) -> None:
         """Fill in the hits among `vectors`, of which those in the mask count, if there is one."""
         k = hits.scores.shape[1]
@@ -113,7 +167,7 @@ class DenseSearcher:
         breadth = int((k + k // 8 + 16) / (1.0 if mask is None else mask.mean()))
         while len(pending):
             breadth = min(breadth, len(vectors))
-            approximate, found = self._candidates(queries[pending], vectors, breadth, threads)
+            approximate, found = self._candidates(queries[pending], vectors, breadth, threads, part)
             settled = np.zeros(len(pending), dtype=bool)
             for i, query in enumerate(pending):
                 rows = found[i] if mask is None else found[i][mask[found[i]]]
@@ -131,12 +185,12 @@ class DenseSearcher:
         hits.counts[:] = k
 
     def _candidates(
-        self, queries: NDArray[np.float32], vectors: NDArray[np.float32], k: int, threads: int
+        self, queries: NDArray[np.float32], vectors: NDArray[np.float32], k: int, threads: int, part: _Part | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """FAISS' k best rows of the vectors and their scores, both (n, k)."""
         faiss = import_faiss()
-        if k <= _GPU_K and vectors is self._vectors and self._on_gpu(faiss):
-            scores, rows = self._gpu_index.search(queries, k)
+        if k <= _GPU_K and part and _on_gpu(faiss, part):
+            scores, rows = part.gpu_index.search(queries, k)
         else:
             before = faiss.omp_get_max_threads()
             faiss.omp_set_num_threads(threads)
@@ -146,13 +200,30 @@ class DenseSearcher:
                 faiss.omp_set_num_threads(before)
         return scores, rows
 
-    def _on_gpu(self, faiss: Any) -> bool:
-        """Put the vectors on the GPUs that FAISS sees, once."""
-        if self._gpu_index is None and hasattr(faiss, "get_num_gpus") and faiss.get_num_gpus() > 0:
-            flat = faiss.IndexFlatIP(self.dimensions)
-            flat.add(self._vectors)
-            self._gpu_index = faiss.index_cpu_to_all_gpus(flat)
-        return self._gpu_index is not None
+
+def _best(found: Sequence[Hits], n: int, k: int, kind: ScoreKind) -> Hits:
+    """The k best hits of each query in several lists, ties by ordinal."""
+    if len(found) == 1:
+        return found[0]
+    best = Hits.empty(n, min(k, sum(hits.scores.shape[1] for hits in found)), kind)
+    if best.scores.size == 0:
+        return best
+    scores = np.concatenate([hits.scores for hits in found], axis=1)
+    ordinals = np.concatenate([hits.ordinals for hits in found], axis=1)
+    order = np.lexsort((ordinals, -scores), axis=1)[:, : best.scores.shape[1]]
+    best.scores[:] = np.take_along_axis(scores, order, axis=1)
+    best.ordinals[:] = np.take_along_axis(ordinals, order, axis=1)
+    best.counts[:] = best.scores.shape[1]
+    return best
+
+
+def _on_gpu(faiss: Any, part: _Part) -> bool:
+    """Put a segment's vectors on the GPUs that FAISS sees, once."""
+    if part.gpu_index is None and hasattr(faiss, "get_num_gpus") and faiss.get_num_gpus() > 0:
+        flat = faiss.IndexFlatIP(part.vectors.shape[1])
+        flat.add(part.vectors)
+        part.gpu_index = faiss.index_cpu_to_all_gpus(flat)
+    return part.gpu_index is not None
 
 
 def import_faiss() -> Any:

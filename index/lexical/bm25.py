@@ -73,7 +73,7 @@ class BM25:
             case _:
                 return np.log((n_documents + 1) / df)
 
-    def saturation(self, tf: NDArray[np.int32], relative_length: Floats) -> Floats:
+    def saturation(self, tf: NDArray[np.integer], relative_length: Floats) -> Floats:
         """How much of a term's weight a document gets, for its frequency and relative length."""
         norm = 1 - self.b + self.b * relative_length
         match self.method:

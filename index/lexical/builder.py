@@ -1,29 +1,25 @@
-"""Builds the lexical part of an artifact: texts in, eager BM25 postings out."""
+"""Builds postings: texts in, term frequencies by term and document out."""
 
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array, vstack
 
 from retrieval.index.lexical.analyzer import Analyzer, AnalyzerSettings
-from retrieval.index.lexical.bm25 import BM25
-from retrieval.index.lexical.vocabulary import write_vocabulary
+from retrieval.index.lexical.postings import smallest_type, write_postings
 
-__all__ = ["LexicalBuilder"]
-
-# Impacts are computed for this many postings at a time, so that float64 intermediates stay small.
-_POSTINGS_AT_ONCE = 1 << 22
+__all__ = ["PostingsBuilder"]
 
 
-class LexicalBuilder:
-    """Collects term frequencies document by document, then writes the scores of all of them."""
+class PostingsBuilder:
+    """Collects the term frequencies of the documents of one shard."""
 
-    def __init__(self, analyzer: AnalyzerSettings, bm25: BM25) -> None:
+    def __init__(self, analyzer: AnalyzerSettings) -> None:
         self._analyzer = Analyzer(analyzer)
-        self._bm25 = bm25
         # A word's term number, -1 for a stop word; several words can share a term.
         self._word_numbers: dict[str, int] = {}
         self._term_numbers: dict[str, int] = {}
@@ -54,23 +50,20 @@ class LexicalBuilder:
         return number
 
     def write(self, folder: Path) -> None:
-        """Write vocabulary and postings into an existing folder."""
+        """Write postings into an existing folder; `lengths.npy` holds each document's length in terms."""
         frequencies, lengths = self._frequencies()
-        write_vocabulary(folder, sorted(term.encode() for term in self._term_numbers))
-        starts = frequencies.indptr.astype(np.int64)
-        np.save(folder / "starts.npy", starts)
-        np.save(folder / "ordinals.npy", frequencies.indices.astype(np.int32))
-        weights = self._bm25.idf(np.diff(starts), len(lengths))
-        np.save(folder / "impacts.npy", self._impacts(frequencies, weights, lengths))
-        np.save(folder / "absent_impacts.npy", (weights * self._bm25.absent_saturation).astype(np.float32))
+        terms = pa.array(sorted(term.encode() for term in self._term_numbers), pa.large_binary())
+        values = frequencies.data.astype(smallest_type(int(frequencies.data.max(initial=0))))
+        np.save(folder / "lengths.npy", lengths)
+        write_postings(folder, terms, frequencies.indptr, frequencies.indices, values)
 
-    def _frequencies(self) -> tuple[csc_array, NDArray[np.int64]]:
-        """Term frequencies with the terms in the vocabulary's order, and each document's length in terms."""
+    def _frequencies(self) -> tuple[csc_array, NDArray[np.int32]]:
+        """Term frequencies with the terms in the vocabulary's order, and the documents' lengths."""
         n_terms = len(self._term_numbers)
         for batch in self._batches:
             batch.resize(batch.shape[0], n_terms)  # it was made when fewer terms were known
         rows = vstack([csr_array((0, n_terms), dtype=np.int32), *self._batches], format="csr")
-        lengths = np.asarray(rows.sum(axis=1, dtype=np.int64)).ravel()
+        lengths = np.asarray(rows.sum(axis=1, dtype=np.int64)).ravel().astype(np.int32)
         order = np.argsort(np.array([term.encode() for term in self._term_numbers], dtype=object))
         place = np.empty(n_terms, dtype=np.int32)
         place[order] = np.arange(n_terms, dtype=np.int32)
@@ -78,16 +71,3 @@ class LexicalBuilder:
         columns = rows.tocsc()
         columns.sort_indices()
         return columns, lengths
-
-    def _impacts(
-        self, frequencies: csc_array, weights: NDArray[np.float64], lengths: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        relative_lengths = lengths / max(lengths.mean(), 1e-9) if len(lengths) else lengths.astype(np.float64)
-        per_posting = np.repeat(np.arange(len(weights), dtype=np.int32), np.diff(frequencies.indptr))
-        impacts = np.empty(frequencies.nnz, dtype=np.float32)
-        for start in range(0, frequencies.nnz, _POSTINGS_AT_ONCE):
-            part = slice(start, start + _POSTINGS_AT_ONCE)
-            gain = self._bm25.saturation(frequencies.data[part], relative_lengths[frequencies.indices[part]])
-            impacts[part] = weights[per_posting[part]] * (gain - self._bm25.absent_saturation)
-        # A term that most documents hold can weigh nothing; its documents still match, below all others.
-        return np.maximum(impacts, np.finfo(np.float32).tiny, out=impacts)

@@ -8,31 +8,36 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from retrieval.index.arrays import damaged, load_array
+from retrieval.index.storage.arrays import ArrayAppender, DiskArray
+from retrieval.index.storage.files import Folder
 
 __all__ = ["Vocabulary", "write_vocabulary"]
 
 _BYTES, _OFFSETS = "term_bytes.npy", "term_offsets.npy"
+_TERMS_AT_ONCE = 1 << 16
 
 
-def write_vocabulary(folder: Path, terms: Sequence[bytes]) -> None:
+def write_vocabulary(folder: Path, terms: pa.LargeBinaryArray) -> None:
     """Write terms, UTF-8 and in ascending order, as one blob of bytes and the (terms + 1,) offsets into it."""
-    offsets = np.zeros(len(terms) + 1, dtype=np.int64)
-    np.cumsum([len(term) for term in terms], out=offsets[1:])
-    np.save(folder / _BYTES, np.frombuffer(b"".join(terms), dtype=np.uint8))
-    np.save(folder / _OFFSETS, offsets)
+    lengths = np.asarray(pc.binary_length(terms), dtype=np.int64)
+    np.save(folder / _OFFSETS, np.concatenate([[0], np.cumsum(lengths)]))
+    with ArrayAppender(folder / _BYTES, np.uint8) as file:
+        for start in range(0, len(terms), _TERMS_AT_ONCE):
+            part = b"".join(terms[start : start + _TERMS_AT_ONCE].to_pylist())
+            file.append(np.frombuffer(part, dtype=np.uint8))
 
 
 class Vocabulary(Sequence[bytes]):
     """Looks terms up by binary search, so that opening costs the same for any number of terms."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._bytes = memoryview(load_array(folder / _BYTES, np.uint8).data)
-        self._offsets = load_array(folder / _OFFSETS, np.int64)
-        if len(self._offsets) == 0 or self._offsets[-1] != len(self._bytes):
-            raise damaged(folder / _OFFSETS, f"does not fit {_BYTES}")
+    def __init__(self, folder: Folder) -> None:
+        self._bytes = DiskArray(folder, _BYTES, np.uint8)
+        self._offsets = DiskArray(folder, _OFFSETS, np.int64)
+        if len(self._offsets) == 0 or self._offsets.slice(len(self), len(self) + 1)[0] != len(self._bytes):
+            raise self._offsets.damaged(f"does not fit {_BYTES}")
         # Users ask with the same words again and again; bounded, as a server runs for months.
         self.number = lru_cache(maxsize=1 << 16)(self._number)
 
@@ -48,14 +53,21 @@ class Vocabulary(Sequence[bytes]):
             return [self[i] for i in range(*number.indices(len(self)))]
         if not 0 <= number < len(self):
             raise IndexError(number)
-        return bytes(self._bytes[self._offsets[number] : self._offsets[number + 1]])
+        start, stop = self._offsets.slice(number, number + 2)
+        return self._bytes.slice(start, stop).tobytes()
+
+    def as_arrow(self) -> pa.LargeBinaryArray:
+        """All of the terms."""
+        buffers = [None, pa.py_buffer(self._offsets.all()), pa.py_buffer(self._bytes.all())]
+        return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(self), buffers)
 
     def problems(self) -> list[str]:
         """Read all of it, and name what cannot be."""
-        if np.any(np.diff(self._offsets) < 1) or (len(self) and self._offsets[0] != 0):
-            return [f"{self._folder / _OFFSETS}: a term without a letter"]
+        offsets = self._offsets.all()
+        if np.any(np.diff(offsets) < 1) or (len(self) and offsets[0] != 0):
+            return [f"{self._offsets.file.path}: a term without a letter"]
         if any(one >= next_ for one, next_ in pairwise(self)):
-            return [f"{self._folder / _BYTES}: the terms are not in order"]
+            return [f"{self._bytes.file.path}: the terms are not in order"]
         return []
 
     def _number(self, term: str) -> int | None:

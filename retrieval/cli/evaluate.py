@@ -21,6 +21,7 @@ from retrieval.cli.options import (
     LanguageOption,
     OnErrorName,
     PresetOption,
+    RestartOption,
     ThreadsOption,
     WeightOption,
     make_fusion,
@@ -75,6 +76,7 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an index at OUT/index that was built otherwise.")
     ] = False,
+    restart: RestartOption = False,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
@@ -101,7 +103,9 @@ def run(
     if not index:
         options = make_lexical(bm25, language)
         with progress() as show:
-            opened, is_new = index_for(data, out / "index", options, encoder, overwrite=overwrite, progress=show)
+            opened, is_new = index_for(
+                data, out / "index", options, encoder, overwrite=overwrite, restart=restart, progress=show
+            )
         say(f"{out / 'index'}: {'built' if is_new else 'using the index that is there'}")
     # Collections judge documents, also where passages are indexed.
     retrievers = [

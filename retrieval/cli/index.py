@@ -1,37 +1,56 @@
-"""`retrieval index`: build an index, look at it, check it."""
+"""`retrieval index`: build an index, change it, look at it, check it."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from retrieval.building import SHARD_DOCUMENTS
 from retrieval.chunking import parse_chunking
 from retrieval.cli.console import print_json, print_table, progress, say
 from retrieval.cli.options import (
     DenseOption,
     DeviceOption,
+    IdFieldOption,
     JsonOption,
     LanguageOption,
     OnErrorName,
+    OnErrorOption,
     PresetOption,
+    RestartOption,
+    ShardOption,
+    TextFieldOption,
+    TitleFieldOption,
+    make_columns,
     make_lexical,
+    parse_filter,
 )
-from retrieval.corpus import Columns, ReadReport
-from retrieval.errors import ArtifactDamagedError
+from retrieval.corpus import ReadReport
+from retrieval.errors import ArtifactDamagedError, InputError
+from retrieval.formats import STDIN
+from retrieval.index.artifact import problems_at
+from retrieval.index.manifest import Provenance, read_manifest
 from retrieval.indexing import Index
+from retrieval.pipeline import load_query_encoder
 
-app = typer.Typer(help="Build an index, look at it, check it.", no_args_is_help=True)
+app = typer.Typer(help="Build an index, change it, look at it, check it.", no_args_is_help=True)
+
+CorpusArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CORPUS...",
+        help="BEIR folder, JSONL (also .gz, .zst), CSV, TSV, Parquet, a folder of text or Markdown, - for stdin.",
+    ),
+]
+DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
 
 
 @app.command()
 def build(
-    corpus: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="CORPUS...",
-            help="BEIR folder, JSONL (also .gz, .zst), CSV, TSV, Parquet, a folder of text or Markdown, - for stdin.",
-        ),
-    ],
+    corpus: CorpusArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the index goes: a new or empty folder.")],
     lexical: Annotated[bool, typer.Option(help="Build the lexical part.")] = True,
     dense: DenseOption = None,
@@ -53,23 +72,23 @@ def build(
         ),
     ] = None,
     titles: Annotated[bool, typer.Option(help="Put titles and headings in front of passages.")] = True,
-    id_field: Annotated[str | None, typer.Option(metavar="FIELD", help="Field that holds the id.")] = None,
-    title_field: Annotated[str | None, typer.Option(metavar="FIELD", help="Field that holds the title.")] = None,
-    text_field: Annotated[str | None, typer.Option(metavar="FIELD", help="Field that holds the text.")] = None,
-    on_error: Annotated[OnErrorName, typer.Option(help="What to do with a record that cannot be read.")] = (
-        OnErrorName.STOP
-    ),
+    store_text: Annotated[bool, typer.Option(help="Keep the texts, so that hits bring them.")] = True,
+    id_field: IdFieldOption = None,
+    title_field: TitleFieldOption = None,
+    text_field: TextFieldOption = None,
+    on_error: OnErrorOption = OnErrorName.STOP,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index at DIR.")] = False,
+    restart: RestartOption = False,
+    shard_documents: ShardOption = SHARD_DOCUMENTS,
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Build an index of CORPUS at DIR."""
+    """Build an index of CORPUS at DIR; interrupted, the same command goes on where it was."""
     options = make_lexical(
         bm25, language, method=method, k1=k1, b=b, delta=delta, tokenizer=tokenizer, stopwords=stopwords, stem=stem
     )
-    given = {"id": id_field, "title": title_field, "text": text_field}
     report = ReadReport()
-    with progress() as show:
+    with _resumable(), progress() as show:
         index = Index.build(
             corpus,
             out,
@@ -77,56 +96,185 @@ def build(
             dense=dense,
             device=device,
             overwrite=overwrite,
+            restart=restart,
+            store_text=store_text,
             chunking=parse_chunking(chunk, titles=titles) if chunk else None,
-            columns=Columns(**{name: (field,) for name, field in given.items() if field}),
+            columns=make_columns(id_field, title_field, text_field),
+            shard_documents=shard_documents,
             on_error=on_error.value,
             report=report,
             progress=show,
         )
-    if report.skipped:
-        say(f"skipped {report.skipped} of {report.skipped + report.read} records, among them:")
-        for example in report.examples:
-            say(f"  {example}")
-    unit = "passages" if chunk else "documents"
-    say(f"{out}: {len(index)} {unit}, {' and '.join(index.parts)}, {_megabytes(index.bytes)}")
-    if json:
-        print_json({**_summary(index), "skipped": report.skipped})
+    _tell(index, report, json=json)
 
 
 @app.command()
-def info(directory: Annotated[Path, typer.Argument(metavar="DIR")], json: JsonOption = False) -> None:
+def add(
+    directory: DirectoryArgument,
+    corpus: CorpusArgument,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Documents whose ids are there take the place of the old ones.")
+    ] = False,
+    id_field: IdFieldOption = None,
+    title_field: TitleFieldOption = None,
+    text_field: TextFieldOption = None,
+    on_error: OnErrorOption = OnErrorName.STOP,
+    restart: RestartOption = False,
+    shard_documents: ShardOption = SHARD_DOCUMENTS,
+    dense: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Where the dense part's model is now, if it has moved.")
+    ] = None,
+    device: DeviceOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Add the documents of CORPUS to the index at DIR, treated as those that are there."""
+    report = ReadReport()
+    before = Index.open(directory)
+    with _resumable(), progress() as show:
+        index = before.add(
+            corpus,
+            replace=replace,
+            encoder=load_query_encoder(before, device, model=dense) if dense else None,
+            device=device,
+            restart=restart,
+            columns=make_columns(id_field, title_field, text_field),
+            shard_documents=shard_documents,
+            on_error=on_error.value,
+            report=report,
+            progress=show,
+        )
+    _tell(index, report, json=json)
+
+
+@app.command()
+def delete(
+    directory: DirectoryArgument,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Documents to delete.")] = None,
+    ids_from: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file with one id on each line; - for stdin.")
+    ] = None,
+    filter: Annotated[
+        str | None, typer.Option(metavar="JSON", help='All that this allows, as {"year": {"$lt": 2000}}.')
+    ] = None,
+    missing_ok: Annotated[bool, typer.Option("--missing-ok", help="Pass over ids that are not there.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete documents from the index at DIR, by id or by a filter over their metadata."""
+    named = [*(ids or []), *(_lines(ids_from) if ids_from else [])]
+    if not named and filter is None and ids_from is None:
+        raise InputError("nothing to delete: name ids, --ids-from FILE or --filter JSON")
+    before = Index.open(directory)
+    index = before.delete(named, filter=parse_filter(filter), missing_ok=missing_ok)
+    _tell(index, None, json=json)
+
+
+@app.command()
+def compact(directory: DirectoryArgument, json: JsonOption = False) -> None:
+    """Make one segment of all, without what deleted documents left; no search changes."""
+    _tell(Index.open(directory).compact(), None, json=json)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on from here")
+        raise
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file, without empty ones."""
+    text = sys.stdin.read() if str(path) == STDIN else path.read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line]
+
+
+def _tell(index: Index, report: ReadReport | None, *, json: bool) -> None:
+    """Say what there is now, and what was passed over."""
+    if report and report.skipped:
+        say(f"skipped {report.skipped} of {report.skipped + report.read} records, among them:")
+        for example in report.examples:
+            say(f"  {example}")
+    say(f"{index.path}: {len(index):,} {_unit(index)}, {' and '.join(index.parts)}, {_megabytes(index.bytes)}")
+    if json:
+        print_json({**_summary(index), **({"skipped": report.skipped} if report else {})})
+
+
+def _unit(index: Index) -> str:
+    return "passages" if index.manifest.chunking else "documents"
+
+
+@app.command()
+def info(directory: DirectoryArgument, json: JsonOption = False) -> None:
     """Show what an index holds and how it was made."""
     index = Index.open(directory)
     if json:
         print_json(_summary(index))
         return
-    lexical, dense, origin = index.manifest.lexical, index.manifest.dense, index.manifest.provenance
-    unit = "passages" if index.manifest.chunking else "documents"
-    rows = [[unit, f"{len(index):,}"], ["size", _megabytes(index.bytes)], ["built", origin.created]]
-    if lexical and index.lexical:
-        bm25, analyzer = lexical.bm25, lexical.analyzer
-        rows += [
-            ["lexical", f"{bm25.method}, k1 {bm25.k1:g}, b {bm25.b:g}"],
-            ["terms", f"{index.lexical.n_terms:,} ({index.lexical.n_postings:,} postings)"],
-            ["analyzer", f"{analyzer.tokenizer}, {len(analyzer.stopwords)} stop words, stemmer {analyzer.stemmer}"],
-        ]
-    if dense:
-        rows += [
-            ["dense", f"{dense.encoder.model}, {dense.similarity}"],
-            ["vectors", f"{dense.vectors:,} × {dense.dimensions}"],
-            ["weights", str(dense.encoder.weights)],
-        ]
-    rows += [["fingerprint", index.manifest.fingerprint], ["corpus", ", ".join(origin.corpus)]]
+    manifest = index.manifest
+    rows = [
+        [_unit(index), f"{len(index):,}"],
+        ["segments", _segments(index)],
+        ["size", f"{_megabytes(index.bytes)} ({', '.join(_sizes(index))})"],
+        ["texts", "kept" if manifest.stores_text else "not kept"],
+        *([["passages", _settings(manifest.chunking)]] if manifest.chunking else []),
+        *_lexical_rows(index),
+        *_dense_rows(index),
+        ["fingerprint", manifest.fingerprint],
+        ["corpus", ", ".join(manifest.provenance.corpus)],
+        ["built", _origin(manifest.provenance)],
+        *([["changed", _origin(manifest.changed)]] if manifest.changed else []),
+    ]
     print_table(["", str(directory)], rows, figures=False)
 
 
+def _segments(index: Index) -> str:
+    sizes = ", ".join(f"{segment.rows:,}" for segment in index.manifest.segments)
+    deleted = index.manifest.deleted
+    gone = f"; {deleted:,} deleted" if deleted else ""
+    return f"{len(index.manifest.segments)} ({sizes}{gone})" if sizes else "0"
+
+
+def _sizes(index: Index) -> Iterator[str]:
+    """The size of each part."""
+    sizes = {"documents": 0, "lexical": 0, "dense": 0}
+    for name, entry in index.manifest.files.items():
+        part = "lexical" if "/lexical/" in name else "dense" if "/vector" in name else "documents"
+        sizes[part] += entry.bytes
+    return (f"{part} {_megabytes(size)}" for part, size in sizes.items() if size)
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
+def _origin(origin: Provenance) -> str:
+    return f"{origin.created}, version {origin.versions.get('retrieval-engine', 'unknown')}: {' '.join(origin.command)}"
+
+
+def _lexical_rows(index: Index) -> Iterator[list[str]]:
+    part = index.manifest.lexical
+    if part and index.lexical:
+        bm25, analyzer = part.bm25, part.analyzer
+        yield ["lexical", f"{bm25.method}, k1 {bm25.k1:g}, b {bm25.b:g}"]
+        yield ["terms", f"{index.lexical.n_terms:,} ({index.lexical.n_postings:,} postings)"]
+        yield ["analyzer", f"{analyzer.tokenizer}, {len(analyzer.stopwords)} stop words, stemmer {analyzer.stemmer}"]
+
+
+def _dense_rows(index: Index) -> Iterator[list[str]]:
+    if dense := index.manifest.dense:
+        yield ["dense", f"{dense.encoder.model}, {dense.similarity}"]
+        yield ["vectors", f"{dense.vectors:,} × {dense.dimensions}"]
+        yield ["weights", str(dense.encoder.weights)]
+
+
 @app.command()
-def verify(directory: Annotated[Path, typer.Argument(metavar="DIR")], json: JsonOption = False) -> None:
+def verify(directory: DirectoryArgument, json: JsonOption = False) -> None:
     """Read every file of an index: its checksum, and whether its parts are sound and fit together."""
-    index = Index.open(directory)
-    problems = index.problems()
+    problems = problems_at(directory)
+    files = len(read_manifest(directory).files)
     if json:
-        print_json({"path": str(directory), "files": len(index.manifest.files), "problems": problems})
+        print_json({"path": str(directory), "files": files, "problems": problems})
     for problem in problems:
         say(problem)
     if problems:
@@ -134,7 +282,7 @@ def verify(directory: Annotated[Path, typer.Argument(metavar="DIR")], json: Json
             f"{directory} is not as it was written: {len(problems)} problem{'s' if len(problems) > 1 else ''}",
             hint="restore the index from a copy, or build it again",
         )
-    say(f"{directory}: {len(index.manifest.files)} files as they were written, and sound")
+    say(f"{directory}: {files} files as they were written, and sound")
 
 
 def _summary(index: Index) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Options that several commands share, and what they stand for."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
+import orjson
 import typer
 
-from retrieval.errors import InputError
+from retrieval.corpus import Columns
+from retrieval.errors import FilterError, InputError
 from retrieval.fusion import Fusion, MinMax, ReciprocalRank, ZScore
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
@@ -27,9 +29,27 @@ PresetOption = Annotated[str, typer.Option("--bm25", metavar="PRESET", help="bm2
 LanguageOption = Annotated[str, typer.Option(metavar="NAME", help="Stop words and stemmer of a language, or none.")]
 
 
+RestartOption = Annotated[
+    bool, typer.Option("--restart", help="Discard the work of an interrupted run, and do not go on with it.")
+]
+IdFieldOption = Annotated[str | None, typer.Option("--id-field", metavar="FIELD", help="Field that holds the id.")]
+TitleFieldOption = Annotated[
+    str | None, typer.Option("--title-field", metavar="FIELD", help="Field that holds the title.")
+]
+TextFieldOption = Annotated[
+    str | None, typer.Option("--text-field", metavar="FIELD", help="Field that holds the text.")
+]
+ShardOption = Annotated[
+    int, typer.Option("--shard-documents", min=1, metavar="N", help="Documents handled at a time: bounds memory.")
+]
+
+
 class OnErrorName(StrEnum):
     STOP = "stop"
     SKIP = "skip"
+
+
+OnErrorOption = Annotated[OnErrorName, typer.Option(help="What to do with a record that cannot be read.")]
 
 
 class FusionName(StrEnum):
@@ -49,6 +69,25 @@ _FUSIONS: dict[FusionName, type[Fusion]] = {
     FusionName.RRF: ReciprocalRank,
     FusionName.ZSCORE: ZScore,
 }
+
+
+def make_columns(id_field: str | None, title_field: str | None, text_field: str | None) -> Columns:
+    """Which fields hold id, title and text."""
+    given = {"id": id_field, "title": title_field, "text": text_field}
+    return Columns(**{name: (field,) for name, field in given.items() if field})
+
+
+def parse_filter(text: str | None) -> dict[str, Any] | None:
+    """A filter given as JSON."""
+    if text is None:
+        return None
+    try:
+        parsed: dict[str, Any] = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise FilterError("--filter", f"not JSON ({error})") from error
+    if parsed is None:
+        raise FilterError("--filter", "must be an object; got null")
+    return parsed
 
 
 def make_fusion(name: FusionName, weights: list[str] | None, depth: int) -> Fusion:

@@ -20,9 +20,9 @@ from retrieval.cli.options import (
     ThreadsOption,
     WeightOption,
     make_fusion,
+    parse_filter,
 )
 from retrieval.corpus import read_queries
-from retrieval.errors import FilterError
 from retrieval.files import is_unicode, write_whole
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever, load_query_encoder
@@ -92,9 +92,9 @@ def search(
         threads=threads,
     )
     if queries is not None:
-        _write(_answers(retriever, queries, k, _parse(filter), RunFormat.JSONL if json else format, tag), out)
+        _write(_answers(retriever, queries, k, parse_filter(filter), RunFormat.JSONL if json else format, tag), out)
         return
-    hits = retriever.search(query or "", k, filter=_parse(filter))
+    hits = retriever.search(query or "", k, filter=parse_filter(filter))
     if json:
         print_json({"query": query, "using": retriever.using, "k": k, "hits": [asdict(hit) for hit in hits]})
         return
@@ -102,18 +102,6 @@ def search(
         say("no hits")
     for hit in hits:
         _show(hit, explain=explain)
-
-
-def _parse(filter: str | None) -> dict[str, Any] | None:
-    if filter is None:
-        return None
-    try:
-        parsed: dict[str, Any] = orjson.loads(filter)
-    except orjson.JSONDecodeError as error:
-        raise FilterError("--filter", f"not JSON ({error})") from error
-    if parsed is None:
-        raise FilterError("--filter", "must be an object; got null")
-    return parsed
 
 
 def _answers(

@@ -15,6 +15,7 @@ from retrieval.errors import (
     ArtifactVersionError,
     CorpusError,
 )
+from retrieval.index.manifest import checksum_of
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever
 from retrieval.types import Document
@@ -29,22 +30,24 @@ def index(documents: list[Document], tmp_path: Path) -> Index:
 def edit_manifest(index: Index, **fields: object) -> None:
     """Change fields of the manifest on disk."""
     path = index.path / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    content = {**json.loads(path.read_text()), **fields}
+    del content["checksum"]
+    path.write_text(json.dumps({**content, "checksum": checksum_of(content)}))
 
 
 def files(index: Index) -> list[Path]:
     """Every file that the manifest names."""
-    return [index.path / index.manifest.folder / name for name in index.manifest.files]
+    return [index.path / name for name in index.manifest.files]
 
 
 def test_the_manifest_tells_how_the_index_was_made(index: Index) -> None:
     """Settings, fingerprint, versions and a checksum for every file, and no file that it does not name."""
     manifest = json.loads((index.path / "manifest.json").read_text())
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     assert manifest["documents"] == 6
     assert manifest["lexical"]["bm25"] == {"method": "lucene", "k1": 1.5, "b": 0.75, "delta": 0.5}
     assert manifest["lexical"]["analyzer"]["stemmer"] == "english"
-    assert manifest["fingerprint"].startswith("sha256:")
+    assert manifest["fingerprint"].startswith("sum128:")
     assert {"python", "numpy", "bm25s"} <= set(manifest["provenance"]["versions"])
     there = {path for path in index.path.rglob("*") if path.is_file()}
     assert there == {*files(index), index.path / "manifest.json", index.path / ".lock"}
@@ -53,7 +56,7 @@ def test_the_manifest_tells_how_the_index_was_made(index: Index) -> None:
 def test_nothing_is_pickled(index: Index) -> None:
     """Arrays are plain .npy files, which load without pickle."""
     for file in files(index):
-        assert file.suffix in (".npy", ".arrow")
+        assert file.suffix in (".npy", ".arrow", ".json", ".crc32")
         if file.suffix == ".npy":
             np.load(file, allow_pickle=False)
 
@@ -91,7 +94,7 @@ def test_an_index_is_replaced_only_if_that_is_asked_for(index: Index) -> None:
     assert replaced.manifest.generation == 2
     assert [hit.id for hit in Retriever(replaced).search("oxygen")] == ["z"]
     assert [hit.id for hit in Retriever(index).search("oxygen")] == ["c"]
-    assert sorted(path.name for path in index.path.iterdir()) == [".lock", "generation-2", "manifest.json"]
+    assert sorted(path.name for path in index.path.iterdir()) == [".lock", "generation-2", "manifest.json", "segment-2"]
 
 
 def test_a_damaged_index_can_be_replaced(index: Index) -> None:
@@ -104,11 +107,13 @@ def test_what_an_interrupted_build_left_is_swept(documents: list[Document], tmp_
     """A folder without a manifest is no index; the next build takes its place."""
     (tmp_path / "index" / "generation-1").mkdir(parents=True)
     (tmp_path / "index" / ".lock").touch()
-    (tmp_path / "index" / "generation-1" / "documents.arrow").write_text("half")
+    (tmp_path / "index" / "generation-1" / "fields.json").write_text("half")
+    (tmp_path / "index" / "segment-7").mkdir()
     with pytest.raises(ArtifactMissingError):
         Index.open(tmp_path / "index")
     assert len(Index.build(documents, tmp_path / "index")) == len(documents)
-    assert len([path for path in (tmp_path / "index").iterdir() if path.is_dir()]) == 1
+    there = sorted(path.name for path in (tmp_path / "index").iterdir() if path.is_dir())
+    assert there == ["generation-1", "segment-1"]
 
 
 def test_one_writer_at_a_time(documents: list[Document], tmp_path: Path) -> None:
@@ -118,6 +123,7 @@ def test_one_writer_at_a_time(documents: list[Document], tmp_path: Path) -> None
         "import sys, time, retrieval\n"
         "def corpus():\n"
         "    yield {'_id': 'a', 'text': 'wind'}\n"
+        "    yield from ({'_id': str(i), 'text': 'sky'} for i in range(5000))\n"
         "    print('writing', flush=True)\n"
         "    time.sleep(60)\n"
         f"retrieval.Index.build(corpus(), {str(path)!r})\n"
@@ -128,7 +134,7 @@ def test_one_writer_at_a_time(documents: list[Document], tmp_path: Path) -> None
         assert writer.stdout.readline() == "writing\n"
         with pytest.raises(ArtifactLockedError, match=f"is being written by process {writer.pid} on"):
             Index.build(documents, path)
-        assert (path / "generation-1").is_dir()
+        assert (path / "segment-1").is_dir()
         writer.kill()
     assert len(Index.build(documents, path)) == len(documents)
 
@@ -179,18 +185,34 @@ def test_no_index(tmp_path: Path) -> None:
 def test_a_newer_format_is_named(index: Index) -> None:
     """An older version does not guess at what it cannot know."""
     edit_manifest(index, format=99, surprise={})
-    with pytest.raises(ArtifactVersionError, match="written in format 99, this version reads up to 1"):
+    with pytest.raises(ArtifactVersionError, match="written in format 99, this version reads format 2"):
         Index.open(index.path)
 
 
 def test_an_unknown_component_is_named(index: Index) -> None:
     """In a format that this version does read."""
     edit_manifest(index, quantum={})
-    with pytest.raises(ArtifactDamagedError, match=r"manifest.json: quantum: Extra inputs are not permitted"):
+    with pytest.raises(ArtifactVersionError, match=r"manifest.json: has a part 'quantum', which this version does not"):
         Index.open(index.path)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": "one"}', '{"format": 1}'])
+def test_an_older_format_is_named(index: Index) -> None:
+    """There is no way to read it but to build the index again."""
+    edit_manifest(index, format=1)
+    with pytest.raises(ArtifactVersionError, match="written in format 1") as error:
+        Index.open(index.path)
+    assert error.value.hint == "build the index again"
+
+
+def test_an_altered_manifest_is_named(index: Index) -> None:
+    """Whatever was altered in it: here a word that would be taken for a stop word."""
+    path = index.path / "manifest.json"
+    path.write_text(path.read_text().replace('"the"', '"sun"'))
+    with pytest.raises(ArtifactDamagedError, match=r"manifest\.json: is not as it was written"):
+        Index.open(index.path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": "one"}', '{"format": 2}'])
 def test_a_manifest_that_is_none(content: str, index: Index) -> None:
     """An error that names the file."""
     (index.path / "manifest.json").write_text(content)
@@ -199,10 +221,19 @@ def test_a_manifest_that_is_none(content: str, index: Index) -> None:
 
 
 def test_a_manifest_cannot_lead_out_of_the_index(index: Index) -> None:
-    """Its folder is a name of one form."""
-    edit_manifest(index, folder="../../elsewhere")
-    with pytest.raises(ArtifactDamagedError, match="folder"):
+    """The names of its folders are of one form, and files are opened in those alone."""
+    edit_manifest(index, segments=[{"name": "../../elsewhere", "rows": 6}])
+    with pytest.raises(ArtifactDamagedError, match=r"segments\.0\.name"):
         Index.open(index.path)
+
+
+def test_a_manifest_cannot_name_files_elsewhere(index: Index) -> None:
+    """They are not even looked at."""
+    entry = {"bytes": 1, "sha256": "0"}
+    for name in ("../../etc/passwd", "/etc/passwd", "segment-1/../../x.npy", "other/x.npy"):
+        edit_manifest(index, files={name: entry})
+        with pytest.raises(ArtifactDamagedError, match=r"manifest\.json: files"):
+            Index.open(index.path)
 
 
 def test_each_missing_or_cut_file_is_named(index: Index, tmp_path: Path) -> None:

@@ -74,7 +74,9 @@ def reference(index: Index, kind: str, queries: Sequence[str], k: int) -> Hits:
             )
         return hits
     assert index.dense
-    vectors, ordinals = np.load(folder / "vectors.npy"), np.load(folder / "ordinals.npy")
+    segment = next(index.path.glob("segment-*"), None)  # an index without documents has none
+    vectors = np.load(segment / "vectors.npy") if segment else np.empty((0, DIMENSIONS), dtype=np.float32)
+    ordinals = np.load(segment / "vector_rows.npy") if segment else np.empty(0, dtype=np.int64)
     hits = Hits.empty(len(queries), min(k, len(vectors)), ScoreKind.DOT)
     for i, query in enumerate(CountingEncoder().encode_queries(queries)):
         scores = (vectors * query).sum(axis=1)

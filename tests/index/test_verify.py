@@ -4,16 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import orjson
 import pytest
 
 from retrieval.errors import ArtifactDamagedError
-from retrieval.files import sha256_of
-from retrieval.index.dense.builder import DenseBuilder
-from retrieval.index.dense.searcher import DenseSearcher
+from retrieval.index.dense.builder import VectorWriter
+from retrieval.index.dense.searcher import VectorReader
+from retrieval.index.manifest import write_manifest
+from retrieval.index.storage.files import CHECKSUMS, Ledger, PlainFolder
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever
-from retrieval.types import Document, ScoreKind
+from retrieval.types import Document
 
 
 @pytest.fixture
@@ -23,15 +23,18 @@ def index(documents: list[Document], tmp_path: Path) -> Index:
 
 
 def alter(index: Index, name: str, change: Callable[[np.ndarray], object]) -> Index:
-    """Change an array of the index in place, and its checksum with it, as a faulty writer would; open it again."""
-    path = index.path / index.manifest.folder / name
+    """Change an array of the index in place, and its checksums with it, as a faulty writer would; open it again."""
+    (path,) = index.path.glob(f"*/{name}")
     array = np.load(path)
     change(array)
     np.save(path, array)
-    manifest_path = index.path / "manifest.json"
-    manifest = orjson.loads(manifest_path.read_bytes())
-    manifest["files"][name] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-    manifest_path.write_bytes(orjson.dumps(manifest))
+    ledger = Ledger(index.path)
+    folders = [*(segment.name for segment in index.manifest.segments), index.manifest.folder]
+    (index.path / index.manifest.folder / CHECKSUMS).unlink()
+    for folder in folders:
+        ledger.add(folder)
+    ledger.write(index.manifest.folder)
+    write_manifest(index.path, index.manifest.model_copy(update={"files": ledger.entries}))
     return Index.open(index.path)
 
 
@@ -57,7 +60,12 @@ def test_a_sound_index_has_no_problems(index: Index) -> None:
         ("lexical/impacts.npy", put(3, 0), "impacts.npy: holds a value that is no impact"),
         ("lexical/term_bytes.npy", put(0, ord("z")), "term_bytes.npy: the terms are not in order"),
         ("lexical/term_offsets.npy", put(1, 0), "term_offsets.npy: a term without a letter"),
-        ("batch_starts.npy", put(0, 1), "documents.arrow: record batch 0 does not fit batch_starts.npy"),
+        ("lexical/lengths.npy", put(0, 99), "lengths.npy: does not fit the documents' frequencies"),
+        ("ids_batches.npy", put((0, 0), 1), "ids.arrow: record batch 0 does not fit ids_batches.npy"),
+        ("texts_batches.npy", put((0, 0), 1), "texts.arrow: record batch 0 does not fit texts_batches.npy"),
+        ("id_hashes.npy", put(0, 0), "id_hashes.npy: does not fit the documents' ids"),
+        ("id_rows.npy", put(0, 3), "id_hashes.npy: does not fit the documents' ids"),
+        ("digests.npy", put((0, 0), 0), "digests are not those of the fingerprint"),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -90,16 +98,16 @@ def test_a_search_over_damaged_postings_is_an_error(
 
 def test_vectors_that_do_not_fit(tmp_path: Path) -> None:
     """Longer than any that was written, not finite, or of documents that do not exist."""
-    with DenseBuilder(tmp_path, 2) as builder:
-        builder.add(np.array([0, 2]), np.eye(2, dtype=np.float32))
+    with VectorWriter(tmp_path, 2) as writer:
+        writer.add(np.array([0, 2]), np.eye(2, dtype=np.float32))
 
-    def problems(largest_norm: float, n_documents: int) -> str:
-        return " ".join(DenseSearcher(tmp_path, ScoreKind.DOT, largest_norm, n_documents).problems())
+    def problems(largest_norm: float, rows: int) -> str:
+        return " ".join(VectorReader(PlainFolder(tmp_path), rows, 2).problems(largest_norm))
 
-    assert problems(builder.largest_norm, 3) == ""
+    assert problems(writer.largest_norm, 3) == ""
     assert "longer than any was" in problems(0.5, 3)
     assert "do not exist" in problems(1.0, 2)
     np.save(tmp_path / "vectors.npy", np.array([[np.nan, 0], [0, 1]], dtype=np.float32))
     assert "not finite" in problems(1.0, 3)
-    np.save(tmp_path / "ordinals.npy", np.array([2, 0]))
+    np.save(tmp_path / "vector_rows.npy", np.array([2, 0]))
     assert "not in order" in problems(1.0, 3)

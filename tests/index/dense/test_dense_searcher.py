@@ -7,16 +7,23 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError
-from retrieval.index.dense.builder import DenseBuilder
-from retrieval.index.dense.searcher import DenseSearcher
+from retrieval.index.dense.builder import VectorWriter
+from retrieval.index.dense.searcher import DenseSearcher, VectorReader
+from retrieval.index.storage.files import PlainFolder
 from retrieval.types import ScoreKind
+
+
+def searcher(folder: Path, largest_norm: float, rows: int, kind: ScoreKind = ScoreKind.DOT) -> DenseSearcher:
+    """Of one segment."""
+    dimensions = int(np.load(folder / "vectors.npy").shape[1])
+    return DenseSearcher([VectorReader(PlainFolder(folder), rows, dimensions)], [0], dimensions, kind, largest_norm)
 
 
 def make(folder: Path, vectors: NDArray[np.float32]) -> DenseSearcher:
     """A searcher over vectors whose ordinals are their places."""
-    with DenseBuilder(folder, vectors.shape[1]) as builder:
-        builder.add(np.arange(len(vectors)), vectors)
-    return DenseSearcher(folder, ScoreKind.DOT, builder.largest_norm, len(vectors))
+    with VectorWriter(folder, vectors.shape[1]) as writer:
+        writer.add(np.arange(len(vectors)), vectors)
+    return searcher(folder, writer.largest_norm, len(vectors))
 
 
 def random_vectors(n: int, d: int, seed: int) -> NDArray[np.float32]:
@@ -42,40 +49,64 @@ def test_near_ties_are_ordered_the_same_in_every_batch(
     """Vectors that differ in their last bits, many of them: alone, in a large batch and threaded."""
     base = random_vectors(10, 48, seed)
     noise = np.random.default_rng(seed).uniform(-1, 1, (10 * copies, 48)).astype(np.float32) * 1e-7
-    searcher = make(tmp_path_factory.mktemp("dense"), np.repeat(base, copies, axis=0) + noise)
+    made = make(tmp_path_factory.mktemp("dense"), np.repeat(base, copies, axis=0) + noise)
     queries = random_vectors(33, 48, seed + 1)
-    together = searcher.search(queries, k, threads=2)
+    together = made.search(queries, k, threads=2)
     for i in (0, 7, 32):
-        alone = searcher.search(queries[i : i + 1], k)
+        alone = made.search(queries[i : i + 1], k)
         np.testing.assert_array_equal(alone.ordinals[0], together.ordinals[i])
         np.testing.assert_array_equal(alone.scores[0], together.scores[i])
     ordered = np.lexsort((together.ordinals[0], -together.scores[0]))
     assert ordered.tolist() == list(range(together.scores.shape[1]))
 
 
+@given(seed=st.integers(0, 1000), k=st.integers(1, 60), cuts=st.lists(st.integers(0, 80), max_size=4))
+def test_several_segments_are_searched_as_one(
+    seed: int, k: int, cuts: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """With equal vectors in different segments, deleted documents, and segments without any vector."""
+    rng = np.random.default_rng(seed)
+    vectors = np.repeat(random_vectors(40, 16, seed), 2, axis=0)[rng.permutation(80)]
+    live = rng.random(80) < 0.7
+    queries = random_vectors(5, 16, seed + 1)
+    expected = make(tmp_path_factory.mktemp("one"), vectors).search(queries, k, allowed=live)
+    firsts = [0, *sorted(cuts)]
+    readers = []
+    for first, last in zip(firsts, [*firsts[1:], 80], strict=True):
+        folder = tmp_path_factory.mktemp("part")
+        with VectorWriter(folder, 16) as writer:
+            writer.add(np.arange(last - first), vectors[first:last])
+        readers.append(VectorReader(PlainFolder(folder), last - first, 16))
+    hits = DenseSearcher(readers, firsts, 16, ScoreKind.DOT, 1.1, live).search(queries, k)
+    np.testing.assert_array_equal(hits.ordinals, expected.ordinals)
+    np.testing.assert_array_equal(hits.scores, expected.scores)
+    np.testing.assert_array_equal(hits.counts, expected.counts)
+
+
 def test_documents_without_a_vector_keep_their_ordinals(tmp_path: Path) -> None:
     """Ordinals 2, 5 and 9 have vectors; they are what is found."""
-    with DenseBuilder(tmp_path, 3) as builder:
-        builder.add(np.array([2, 5]), np.eye(3, dtype=np.float32)[:2])
-        builder.add(np.array([9]), np.eye(3, dtype=np.float32)[2:])
-    searcher = DenseSearcher(tmp_path, ScoreKind.COSINE, builder.largest_norm, 10)
-    hits = searcher.search(np.array([[0.1, 0.2, 0.3]], dtype=np.float32), 10)
+    with VectorWriter(tmp_path, 3) as writer:
+        writer.add(np.array([2, 5]), np.eye(3, dtype=np.float32)[:2])
+        writer.add(np.array([9]), np.eye(3, dtype=np.float32)[2:])
+    hits = searcher(tmp_path, writer.largest_norm, 10, ScoreKind.COSINE).search(
+        np.array([[0.1, 0.2, 0.3]], dtype=np.float32), 10
+    )
     assert hits.ordinals[0].tolist() == [9, 5, 2]
 
 
 def test_vectors_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     """A vector that is not finite, or of another width, when building and when asking."""
-    with DenseBuilder(tmp_path, 2) as builder:
+    with VectorWriter(tmp_path, 2) as writer:
         with pytest.raises(InputError, match="the vector of document 8 is not finite"):
-            builder.add(np.array([7, 8]), np.array([[0, 1], [np.nan, 1]], dtype=np.float32))
+            writer.add(np.array([7, 8]), np.array([[0, 1], [np.nan, 1]], dtype=np.float32))
         with pytest.raises(InputError, match=r"vectors must be \(1, 2\); got \(1, 3\)"):
-            builder.add(np.array([7]), np.ones((1, 3), dtype=np.float32))
-        builder.add(np.array([7]), np.ones((1, 2), dtype=np.float32))
-    searcher = DenseSearcher(tmp_path, ScoreKind.DOT, builder.largest_norm, 8)
+            writer.add(np.array([7]), np.ones((1, 3), dtype=np.float32))
+        writer.add(np.array([7]), np.ones((1, 2), dtype=np.float32))
+    found = searcher(tmp_path, writer.largest_norm, 8)
     with pytest.raises(InputError, match=r"query vectors must be \(n, 2\)"):
-        searcher.search(np.ones((1, 3), dtype=np.float32), 1)
+        found.search(np.ones((1, 3), dtype=np.float32), 1)
     with pytest.raises(InputError, match="must be finite"):
-        searcher.search(np.full((1, 2), np.inf, dtype=np.float32), 1)
+        found.search(np.full((1, 2), np.inf, dtype=np.float32), 1)
 
 
 @pytest.mark.gpu
@@ -87,6 +118,6 @@ def test_the_gpu_gives_what_the_cpu_gives(tmp_path: Path, monkeypatch: pytest.Mo
     vectors, queries = random_vectors(20_000, 128, 1), random_vectors(64, 128, 2)
     on_gpu = make(tmp_path, vectors).search(queries, 100)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
-    on_cpu = DenseSearcher(tmp_path, ScoreKind.DOT, 1.0, len(vectors)).search(queries, 100)
+    on_cpu = searcher(tmp_path, 1.0, len(vectors)).search(queries, 100)
     np.testing.assert_array_equal(on_gpu.ordinals, on_cpu.ordinals)
     np.testing.assert_array_equal(on_gpu.scores, on_cpu.scores)

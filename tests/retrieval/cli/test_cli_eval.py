@@ -235,8 +235,8 @@ def test_a_damaged_index_is_replaced_only_if_asked(cli: Cli, data: Path, tmp_pat
     """The error names the file."""
     out = tmp_path / "out"
     cli("eval", "run", data, "--out", out)
-    (out / "index" / "generation-1" / "documents.arrow").unlink()
-    assert "documents.arrow: is missing" in cli("eval", "run", data, "--out", out).err
+    (out / "index" / "segment-1" / "texts.arrow").unlink()
+    assert "texts.arrow: is missing" in cli("eval", "run", data, "--out", out).err
     assert cli("eval", "run", data, "--out", out, "--overwrite").code == 0
 
 

@@ -217,7 +217,7 @@ def test_verify_passes_what_was_written(cli: Cli, hybrid_index: Path) -> None:
 
 def test_verify_names_a_file_that_was_altered(cli: Cli, hybrid_index: Path) -> None:
     """One flipped bit is enough, which opening alone would not see."""
-    path = hybrid_index / "generation-1" / "dense" / "vectors.npy"
+    path = hybrid_index / "segment-1" / "vectors.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -227,12 +227,23 @@ def test_verify_names_a_file_that_was_altered(cli: Cli, hybrid_index: Path) -> N
     assert "hint: restore the index from a copy, or build it again" in answer.err
 
 
+def test_verify_names_every_file_that_is_not_as_it_was(cli: Cli, hybrid_index: Path) -> None:
+    """Also where the index cannot be opened any more."""
+    (hybrid_index / "segment-1" / "ids.arrow").unlink()
+    (hybrid_index / "segment-1" / "vectors.npy").write_bytes(b"short")
+    path = hybrid_index / "generation-1" / "lexical" / "impacts.npy"
+    path.write_bytes(bytes(path.stat().st_size))
+    err = cli("index", "verify", hybrid_index).err
+    assert all(text in err for text in ("ids.arrow: is missing", "vectors.npy: has 5 bytes", f"{path}: its checksum"))
+    assert "3 problems" in err
+
+
 def test_a_missing_file_is_named(cli: Cli, lexical_index: Path) -> None:
     """By every command, when the index is opened."""
-    path = lexical_index / "generation-1" / "documents.arrow"
+    path = lexical_index / "segment-1" / "texts.arrow"
     path.unlink()
-    for command in (["index", "verify"], ["index", "info"], ["search"]):
-        answer = cli(*command, lexical_index, *(["aurora"] if command == ["search"] else []))
+    for command in (["index", "info"], ["search"], ["index", "delete"]):
+        answer = cli(*command, lexical_index, *(["aurora"] if command != ["index", "info"] else []))
         assert answer.code == 1
         assert f"error: {path}: is missing" in answer.err
 

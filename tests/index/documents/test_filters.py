@@ -1,5 +1,5 @@
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import ArtifactDamagedError, FilterError
-from retrieval.index.documents import DocumentReader, DocumentWriter
+from retrieval.index.documents.reader import DocumentReader
 from retrieval.types import Document
 
 RECORDS: list[dict[str, Any]] = [
@@ -38,15 +38,19 @@ RECORDS: list[dict[str, Any]] = [
 ]
 
 
-def write(folder: Path, records: list[dict[str, Any]]) -> DocumentReader:
-    """A store of documents with this metadata."""
-    with DocumentWriter(folder) as writer:
-        writer.add(Document(id=str(i), text="", metadata=record) for i, record in enumerate(records))
-    return DocumentReader(folder)
+Write = Callable[[Path, list[dict[str, Any]]], DocumentReader]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> DocumentReader:
+def write(store: Callable[[Path, list[Document]], DocumentReader]) -> Write:
+    """Makes a store of documents with this metadata."""
+    return lambda folder, records: store(
+        folder, [Document(id=str(i), text="", metadata=record) for i, record in enumerate(records)]
+    )
+
+
+@pytest.fixture(scope="module")
+def reader(write: Write, tmp_path_factory: pytest.TempPathFactory) -> DocumentReader:
     """The records above."""
     return write(tmp_path_factory.mktemp("store"), RECORDS)
 
@@ -93,9 +97,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> DocumentReader:
         ({"year": {"$not": {"$gt": 2019}}}, [0, 3, 5]),
     ],
 )
-def test_what_a_filter_allows(filter_: Mapping[str, Any], expected: list[int], store: DocumentReader) -> None:
+def test_what_a_filter_allows(filter_: Mapping[str, Any], expected: list[int], reader: DocumentReader) -> None:
     """Operators, types, lists, absent fields and combinations."""
-    assert store.allowed(filter_).nonzero()[0].tolist() == expected
+    assert reader.allowed(filter_).nonzero()[0].tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -130,20 +134,20 @@ def test_what_a_filter_allows(filter_: Mapping[str, Any], expected: list[int], s
         ({"objects": 1}, "filter.objects: field 'objects' cannot be filtered, as it holds other values"),
     ],
 )
-def test_a_filter_that_cannot_be_understood(filter_: Any, message: str, store: DocumentReader) -> None:
+def test_a_filter_that_cannot_be_understood(filter_: Any, message: str, reader: DocumentReader) -> None:
     """The message names the place in it, and what stands there."""
     with pytest.raises(FilterError) as error:
-        store.allowed(filter_)
+        reader.allowed(filter_)
     assert message in str(error.value)
 
 
-def test_a_filter_that_never_ends(store: DocumentReader) -> None:
+def test_a_filter_that_never_ends(reader: DocumentReader) -> None:
     """Is an error before it is one of Python's."""
     filter_: dict[str, Any] = {"year": 1}
     for _ in range(5000):
         filter_ = {"$and": [filter_]}
     with pytest.raises(FilterError, match="nested more than 100 deep"):
-        store.allowed(filter_)
+        reader.allowed(filter_)
 
 
 scalars = {"n": st.integers(-3, 3), "x": st.sampled_from([-1.5, 0.0, 2.0]), "s": st.sampled_from("abc")}
@@ -195,25 +199,25 @@ def holds(filter_: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
 
 @given(records=records, filter_=filters)
 def test_any_filter_equals_plain_python(
-    records: list[dict[str, Any]], filter_: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+    records: list[dict[str, Any]], filter_: dict[str, Any], write: Write, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Over documents that have every field at least once, so that each has a type."""
     complete = [*records, {"n": 0, "x": 0.5, "s": "a", "l": ["a"]}]
-    store = write(tmp_path_factory.mktemp("store"), complete)
-    assert store.allowed(filter_).tolist() == [holds(filter_, record) for record in complete]
+    reader = write(tmp_path_factory.mktemp("store"), complete)
+    assert reader.allowed(filter_).tolist() == [holds(filter_, record) for record in complete]
 
 
-def test_documents_without_any_metadata(tmp_path: Path) -> None:
+def test_documents_without_any_metadata(write: Write, tmp_path: Path) -> None:
     """The empty filter allows them, any other names a field that is not there."""
-    store = write(tmp_path, [{}, {}])
-    assert store.allowed({}).tolist() == [True, True]
+    reader = write(tmp_path, [{}, {}])
+    assert reader.allowed({}).tolist() == [True, True]
     with pytest.raises(FilterError, match="no document has a field 'year'; fields: none"):
-        store.allowed({"year": 1})
+        reader.allowed({"year": 1})
 
 
-def test_columns_that_are_damaged(tmp_path: Path) -> None:
+def test_columns_that_are_damaged(write: Write, tmp_path: Path) -> None:
     """The message names the file."""
-    write(tmp_path, RECORDS)
+    reader = write(tmp_path, RECORDS)
     (tmp_path / "metadata.arrow").write_bytes(b"ARROW1")
     with pytest.raises(ArtifactDamagedError, match=r"metadata\.arrow: not readable columns"):
-        DocumentReader(tmp_path).allowed({"year": 1})
+        reader.allowed({"year": 1})

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from retrieval.errors import FilterError
 from retrieval.files import is_unicode
-from retrieval.index.metadata import DATE, parse_date
+from retrieval.index.documents.metadata import DATE, parse_date
 
 __all__ = ["allowed_documents"]
 

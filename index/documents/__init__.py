@@ -1,0 +1,1 @@
+"""The document store: ids, titles, texts and metadata of every document, and filters over the metadata."""

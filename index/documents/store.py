@@ -1,0 +1,249 @@
+"""The documents of one segment: how they are written, in the order they come, and read again by row."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
+from itertools import chain, islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from retrieval.index.documents.fingerprint import DIGEST_BYTES, digest_of, metadata_json
+from retrieval.index.documents.ids import IdIndex, write_id_index
+from retrieval.index.documents.metadata import FieldCounts, read_columns, write_columns
+from retrieval.index.storage.arrays import ArrayAppender, DiskArray
+from retrieval.index.storage.batches import BatchReader, BatchWriter
+from retrieval.index.storage.files import Folder, PlainFolder, damaged
+from retrieval.types import Document, Passage
+
+__all__ = ["StorePosition", "StoreReader", "StoreWriter", "finish_store", "stored_digests"]
+
+# Ids are read many at a time and are not compressed; texts are read one at a time, and unpacked batch by batch.
+_ID_ROWS = 8192
+_TEXT_ROWS = 256
+_TEXT_CHARACTERS = 1 << 15
+
+_IDS = pa.schema(
+    [
+        pa.field("id", pa.large_string(), nullable=False),
+        # Of a passage: the document it is from, and which characters of its text it is.
+        pa.field("document", pa.large_string()),
+        pa.field("start", pa.int64()),
+        pa.field("end", pa.int64()),
+    ]
+)
+_TEXTS = pa.schema(
+    [
+        pa.field("title", pa.large_string(), nullable=False),
+        pa.field("text", pa.large_string(), nullable=False),
+        pa.field("metadata", pa.large_string(), nullable=False),  # JSON: every corpus has its own fields
+    ]
+)
+_DIGESTS, _COLUMNS = "digests.npy", "metadata.arrow"
+_TITLE, _TEXT, _METADATA = range(3)
+
+
+@dataclass(frozen=True)
+class StorePosition:
+    """How far a store has been written: what a writer needs to go on from there."""
+
+    rows: int = 0
+    id_batches: int = 0
+    text_batches: int = 0
+
+
+class StoreWriter:
+    """Writes documents into a folder, from its beginning or from a position that was synced."""
+
+    def __init__(self, folder: Path, position: StorePosition | None = None) -> None:
+        position = position or StorePosition()
+        self._ids = BatchWriter(folder, "ids", _IDS, batches=position.id_batches)
+        self._texts = BatchWriter(folder, "texts", _TEXTS, compression="lz4", batches=position.text_batches)
+        self._digests = ArrayAppender(folder / _DIGESTS, np.uint8, (DIGEST_BYTES,), rows=position.rows)
+        self._id_rows: list[tuple[Any, ...]] = []
+        self._text_rows: list[tuple[str, str, str]] = []
+        self._characters = 0
+        self.rows = position.rows
+
+    def add(self, documents: Iterable[Document], *, keep_text: bool = True) -> None:
+        """Add documents, whose metadata must be JSON values."""
+        digests = bytearray()
+        for document in documents:
+            place = astuple(document.passage) if document.passage else (None, None, None)
+            text, metadata = document.text if keep_text else "", metadata_json(document)
+            digests += digest_of(document)
+            self._id_rows.append((document.id, *place))
+            self._text_rows.append((document.title, text, metadata))
+            self._characters += len(text) + len(document.title) + len(metadata)
+            self.rows += 1
+            if len(self._text_rows) == _TEXT_ROWS or self._characters >= _TEXT_CHARACTERS:
+                self._flush_texts()
+            if len(self._id_rows) == _ID_ROWS:
+                self._flush_ids()
+        self._digests.append(np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES))
+
+    def take(self, parts: Sequence[tuple["StoreReader", NDArray[np.bool_]]], *, keep_text: bool = True) -> None:
+        """Add the marked rows of other segments."""
+        for ids in _gathered(((store.ids, live) for store, live in parts), _ID_ROWS, None):
+            self._ids.write(ids)
+            self.rows += ids.num_rows
+        for texts in _gathered(((store.texts, live) for store, live in parts), _TEXT_ROWS, _TEXT_CHARACTERS):
+            empty = pa.array([""] * texts.num_rows, pa.large_string())
+            self._texts.write(texts if keep_text else texts.set_column(_TEXT, _TEXTS.field(_TEXT), empty))
+        for store, live in parts:
+            self._digests.append(store.digests.all()[live])
+
+    def _flush_ids(self) -> None:
+        self._ids.write(_batch(_IDS, self._id_rows))
+        self._id_rows.clear()
+
+    def _flush_texts(self) -> None:
+        self._texts.write(_batch(_TEXTS, self._text_rows))
+        self._text_rows.clear()
+        self._characters = 0
+
+    def sync(self) -> StorePosition:
+        """Make what was added durable."""
+        self._flush_ids()
+        self._flush_texts()
+        for writer in (self._ids, self._texts, self._digests):
+            writer.sync()
+        return StorePosition(self.rows, self._ids.batches, self._texts.batches)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._digests, self._texts, self._ids:
+            if error is None:
+                self._flush_ids()
+                self._flush_texts()
+
+
+def _gathered(
+    parts: Iterable[tuple[BatchReader, NDArray[np.bool_]]], rows: int, characters: int | None
+) -> Iterator[pa.RecordBatch]:
+    """The marked rows, in batches of at least one of these sizes, but for the last."""
+    pending: list[pa.RecordBatch] = []
+    for reader, live in parts:
+        for number, batch in enumerate(reader.batches()):
+            pending.append(batch.filter(pa.array(live[reader.starts[number] : reader.starts[number + 1]])))
+            size = sum(part.nbytes for part in pending)
+            if sum(part.num_rows for part in pending) >= rows or (characters and size >= characters):
+                yield pa.concat_batches(pending)
+                pending = []
+    if pending:
+        yield pa.concat_batches(pending)
+
+
+def finish_store(folder: Path, counts: FieldCounts | None = None) -> None:
+    """Write what follows from all documents of a store: their metadata in typed columns, and the index of ids.
+
+    `counts` are those of their fields, where they are known.
+    """
+    store = PlainFolder(folder)
+    texts, ids = BatchReader(store, "texts", _TEXTS, compressed=True), BatchReader(store, "ids", _IDS)
+    if counts is None:
+        counts = FieldCounts()
+        for metadata in chain.from_iterable(map(_metadata, texts.batches())):
+            counts.add(metadata)
+    write_columns(folder / _COLUMNS, counts, (_metadata(batch) for batch in texts.batches()))
+    write_id_index(folder, (name for batch in ids.batches() for name in _document_ids(batch)))
+
+
+def _metadata(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    return [orjson.loads(text) for text in batch.column(_METADATA).to_pylist()]
+
+
+def _document_ids(batch: pa.RecordBatch) -> list[str]:
+    """The ids of the documents that rows are, or are passages of."""
+    names: list[str] = pc.coalesce(batch.column("document"), batch.column("id")).to_pylist()
+    return names
+
+
+def stored_digests(folder: Path) -> Iterator[bytes]:
+    """The digests of the documents of a store that is being written, in order."""
+    digests = DiskArray(PlainFolder(folder), _DIGESTS, np.uint8, ndim=2)
+    for start in range(0, len(digests), _ID_ROWS):
+        yield from (row.tobytes() for row in digests.slice(start, min(start + _ID_ROWS, len(digests))))
+
+
+def _batch(schema: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.record_batch(arrays, schema=schema)
+
+
+class StoreReader:
+    """Reads the documents of one segment by row."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self.ids = BatchReader(folder, "ids", _IDS)
+        self.texts = BatchReader(folder, "texts", _TEXTS, compressed=True)
+        self.digests = DiskArray(folder, _DIGESTS, np.uint8, ndim=2)
+        self.id_index = IdIndex(folder)
+        self.rows = self.ids.rows
+        counts = {"texts.arrow": self.texts.rows, _DIGESTS: len(self.digests), "id_hashes.npy": len(self.id_index)}
+        for name, have in counts.items():
+            if have != self.rows:
+                raise damaged(folder.path / name, f"holds {have} rows, expected {self.rows}")
+
+    def document(self, row: int) -> Document:
+        """One document."""
+        id_, *place = self.ids.row(row)
+        title, text, metadata = self.texts.row(row)
+        passage = Passage(*place) if place[0] is not None else None
+        return Document(id=id_, title=title, text=text, metadata=orjson.loads(metadata), passage=passage)
+
+    def metadata_of(self, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Some rows' metadata."""
+        return [orjson.loads(text) for text in self.texts.take("metadata", rows)]
+
+    def contents(self, first: int = 0) -> Iterator[str]:
+        """What is indexed of each document, from a row on, one batch in memory at a time."""
+        number = int(np.searchsorted(self.texts.starts, first, side="right")) - 1
+        skipped = first - int(self.texts.starts[number])
+        for batch in self.texts.batches(number):
+            titles, texts = batch.column(_TITLE).to_pylist(), batch.column(_TEXT).to_pylist()
+            for title, text in islice(zip(titles, texts, strict=True), skipped, None):
+                yield Document(id="", title=title, text=text).contents
+            skipped = 0
+
+    def metadata(self) -> Iterator[dict[str, Any]]:
+        """Every row's metadata."""
+        return chain.from_iterable(map(_metadata, self.texts.batches()))
+
+    def document_ids(self) -> Iterator[str]:
+        """For every row its id, or the id of the document it is a passage of."""
+        return chain.from_iterable(map(_document_ids, self.ids.batches()))
+
+    def find(self, names: Sequence[str], hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows of documents, or of all their passages: pairs of a place in `names` and a row."""
+        places, rows = self.id_index.candidates(hashes)
+        documents, ids = self.ids.take("document", rows), self.ids.take("id", rows)
+        same = np.array(
+            [names[place] == (document or id_) for place, document, id_ in zip(places, documents, ids, strict=True)],
+            dtype=bool,
+        )
+        return places[same], rows[same]
+
+    def columns(self, schema: pa.Schema, live: NDArray[np.bool_]) -> pa.Table:
+        """The metadata as columns of these types; what it says of rows that are not live means nothing."""
+
+        def of_live() -> list[dict[str, Any]]:
+            return [one if alive else {} for one, alive in zip(self.metadata(), live, strict=True)]
+
+        return read_columns(self._folder, _COLUMNS, schema, self.rows, of_live)
+
+    def problems(self) -> list[str]:
+        """Read all of it, and name what cannot be."""
+        found = [*self.ids.problems(), *self.texts.problems()]
+        return found or self.id_index.problems(self.document_ids())

@@ -1,0 +1,157 @@
+"""Postings become an index: those of several sources are merged, and every score is derived from all documents.
+
+A build merges its shards; adding, deleting and compacting merge the index that was with what is new. Scores depend on
+the number of documents, their mean length and each term's document frequency, so they are derived again each time,
+from frequencies: no text is read or analysed again. Memory is bounded by the vocabulary and a block of postings.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from retrieval.index.lexical.bm25 import BM25
+from retrieval.index.lexical.postings import LENGTHS, PostingsReader
+from retrieval.index.lexical.vocabulary import write_vocabulary
+from retrieval.index.storage.arrays import ArrayAppender
+
+__all__ = ["Source", "merge"]
+
+# Postings handled at a time; a term with more of them is handled by itself.
+_POSTINGS_AT_ONCE = 1 << 21
+
+
+@dataclass(frozen=True)
+class Source:
+    """Postings, and where their documents go.
+
+    Attributes:
+        postings: of documents 0, 1, ...
+        places: (documents,) int32 new ordinals, ascending, -1 for a document that is left out; or the number that is
+            added to every ordinal.
+    """
+
+    postings: PostingsReader
+    places: NDArray[np.int32] | int
+
+    def moved(self, ordinals: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The new ordinals of documents; -1 for those left out."""
+        return self.places[ordinals] if isinstance(self.places, np.ndarray) else ordinals + np.int32(self.places)
+
+
+def merge(
+    sources: Sequence[Source], lengths: NDArray[np.int32], live: NDArray[np.bool_], bm25: BM25, out: Path
+) -> None:
+    """Write one index of all sources' documents into an existing folder.
+
+    Args:
+        sources: in ascending order of their documents' new ordinals.
+        lengths: (rows,) every document's length in terms.
+        live: (rows,) which of them are documents; no source has a place for others.
+        bm25: how scores are derived.
+        out: where to.
+    """
+    merger = _Merger(sources)
+    write_vocabulary(out, merger.vocabulary)
+    np.save(out / "starts.npy", merger.starts)
+    np.save(out / LENGTHS, lengths)
+    df = np.diff(merger.starts)
+    n_documents = int(live.sum())
+    mean = lengths[live].mean() if n_documents else 0.0
+    weights = bm25.idf(df, n_documents)
+    np.save(out / "absent_impacts.npy", (weights * bm25.absent_saturation).astype(np.float32))
+    with (
+        ArrayAppender(out / "ordinals.npy", np.int32) as ordinals_file,
+        ArrayAppender(out / "frequencies.npy", merger.frequency_type) as frequencies_file,
+        ArrayAppender(out / "impacts.npy", np.float32) as impacts_file,
+    ):
+        for first, last in merger.blocks():
+            ordinals, frequencies = merger.block(first, last)
+            ordinals_file.append(ordinals)
+            frequencies_file.append(frequencies)
+            gain = bm25.saturation(frequencies, lengths[ordinals] / max(mean, 1e-9))
+            impacts = np.repeat(weights[first:last], df[first:last]) * (gain - bm25.absent_saturation)
+            # A term that most documents hold can weigh nothing; its documents still match, below all others.
+            impacts_file.append(np.maximum(impacts.astype(np.float32), np.finfo(np.float32).tiny))
+
+
+class _Merger:
+    """The postings of all sources as one, in blocks of terms."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+        self._starts = [source.postings.starts.all() for source in sources]
+        self.frequency_type = np.result_type(np.uint8, *(source.postings.frequencies.dtype for source in sources))
+        terms, numbers = _union([source.postings.vocabulary.as_arrow() for source in sources])
+        df = np.zeros(len(terms), dtype=np.int64)
+        for number, own in enumerate(numbers):
+            df[own] += self._document_frequencies(number)
+        # Terms whose last document is gone are gone as well.
+        kept = df > 0
+        self.vocabulary = terms.filter(pa.array(kept))
+        self.starts = np.concatenate([[0], np.cumsum(df[kept])])
+        renumbered = np.cumsum(kept) - 1
+        # For each source the new number of each of its terms; of a term that is gone, its successor's.
+        self._numbers = [np.where(kept[own], renumbered[own], renumbered[own] + 1) for own in numbers]
+
+    def _document_frequencies(self, number: int) -> NDArray[np.int64]:
+        """How many documents that have a place hold each of a source's terms."""
+        source, starts = self._sources[number], self._starts[number]
+        if isinstance(source.places, int):
+            return np.diff(starts)
+        counts = np.zeros(len(starts) - 1, dtype=np.int64)
+        for first, last in _blocks(starts):
+            ordinals = source.postings.ordinals.slice(int(starts[first]), int(starts[last]))
+            kept = source.moved(ordinals) >= 0
+            counts[first:last] = np.add.reduceat(kept, starts[first:last] - starts[first], dtype=np.int64)
+        return counts
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """Ranges of terms."""
+        return _blocks(self.starts)
+
+    def block(self, first: int, last: int) -> tuple[NDArray[np.int32], NDArray[np.integer]]:
+        """Documents and frequencies of the postings of some terms."""
+        size = int(self.starts[last] - self.starts[first])
+        ordinals = np.empty(size, dtype=np.int32)
+        frequencies = np.empty(size, dtype=self.frequency_type)
+        ends = self.starts[first:last] - self.starts[first]
+        for number, source in enumerate(self._sources):
+            begin, end = (int(place) for place in np.searchsorted(self._numbers[number], (first, last)))
+            starts = self._starts[number][begin : end + 1]
+            span = int(starts[0]), int(starts[-1])
+            moved = source.moved(source.postings.ordinals.slice(*span))
+            terms = np.repeat(self._numbers[number][begin:end] - first, np.diff(starts))
+            values = source.postings.frequencies.slice(*span)
+            if isinstance(source.places, np.ndarray):
+                kept = moved >= 0
+                moved, terms, values = moved[kept], terms[kept], values[kept]
+            counts = np.bincount(terms, minlength=last - first)
+            # Behind what earlier sources put there, in the order that they have here.
+            to = np.arange(len(moved)) + np.repeat(ends - (np.cumsum(counts) - counts), counts)
+            ordinals[to], frequencies[to] = moved, values
+            ends = ends + counts
+        return ordinals, frequencies
+
+
+def _union(vocabularies: Sequence[pa.LargeBinaryArray]) -> tuple[pa.LargeBinaryArray, list[NDArray[np.int64]]]:
+    """All terms, sorted, and for each vocabulary its terms' places among them."""
+    if len(vocabularies) == 1:
+        return vocabularies[0], [np.arange(len(vocabularies[0]))]
+    unique = pa.chunked_array(vocabularies, pa.large_binary()).unique()
+    terms = unique.take(pc.sort_indices(unique))
+    return terms, [np.asarray(pc.index_in(own, value_set=terms), dtype=np.int64) for own in vocabularies]
+
+
+def _blocks(starts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ranges of terms, bounded in their postings."""
+    first, n_terms = 0, len(starts) - 1
+    while first < n_terms:
+        last = int(np.searchsorted(starts, starts[first] + _POSTINGS_AT_ONCE, side="right")) - 1
+        last = max(last, first + 1)
+        yield first, last
+        first = last

@@ -1,0 +1,127 @@
+"""Arrays on disk, as .npy files: read in slices, appended to when written."""
+
+import io
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from retrieval.index.storage.files import CheckedFile, File, Folder, damaged
+
+__all__ = ["ArrayAppender", "DiskArray", "load_array", "read_array"]
+
+# numpy pads headers of these arrays to this size, which leaves room for any number of rows.
+_HEADER = 128
+
+
+class DiskArray:
+    """A .npy file of known type, whose rows are read, and checked where it is checked, as they are needed."""
+
+    def __init__(self, folder: Folder, name: str, dtype: DTypeLike | tuple[DTypeLike, ...], ndim: int = 1) -> None:
+        """A damaged-artifact error if the file is not of (one of) the types and this number of dimensions."""
+        self.file: File = folder.open(name)
+        expected = [np.dtype(one) for one in (dtype if isinstance(dtype, tuple) else (dtype,))]
+        try:
+            header = io.BytesIO(self.file.read(0, min(_HEADER, self.file.size)))
+            np.lib.format.read_magic(header)
+            self.shape, fortran, self.dtype = np.lib.format.read_array_header_1_0(header)
+        except ValueError as error:
+            raise self.damaged(f"not a readable array ({error})") from error
+        if self.dtype not in expected or len(self.shape) != ndim or fortran:
+            raise self.damaged(f"holds {len(self.shape)}-d {self.dtype}, expected {ndim}-d {expected[0]}")
+        self._start = header.tell()
+        self._row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
+        if self.file.size != self._start + len(self) * self._row_bytes:
+            raise self.damaged(f"has {self.file.size} bytes, which is not {self.shape} of {self.dtype}")
+
+    def damaged(self, reason: str) -> Exception:
+        """The error that names this file."""
+        return damaged(self.file.path, reason)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def slice(self, start: int, stop: int) -> NDArray[Any]:
+        """The rows from `start` to before `stop`; a view where the file is mapped."""
+        first = self._start + start * self._row_bytes
+        return self._rows(self.file.read(first, self._start + stop * self._row_bytes))
+
+    def all(self) -> NDArray[Any]:
+        """Every row."""
+        return self.slice(0, len(self))
+
+    @property
+    def unchecked(self) -> NDArray[Any]:
+        """A view of every row, of which the caller checks those it looks at; of a mapped file only."""
+        assert isinstance(self.file, CheckedFile)
+        return self._rows(self.file.unchecked[self._start :])
+
+    def check(self, start: int, stop: int) -> None:
+        """An error if these rows are not as they were written; of a mapped file only."""
+        assert isinstance(self.file, CheckedFile)
+        self.file.check(self._start + start * self._row_bytes, self._start + stop * self._row_bytes)
+
+    def _rows(self, content: memoryview) -> NDArray[Any]:
+        return np.frombuffer(content, dtype=self.dtype).reshape(-1, *self.shape[1:])
+
+
+def load_array(folder: Folder, name: str, dtype: DTypeLike, ndim: int = 1) -> NDArray[Any]:
+    """All of a .npy file."""
+    return DiskArray(folder, name, dtype, ndim).all()
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """All of a .npy file that is being written."""
+    array: NDArray[Any] = np.load(path, allow_pickle=False)
+    return array
+
+
+class ArrayAppender:
+    """Writes a .npy file row by row, without knowing how many rows will come.
+
+    With `rows` above 0 the file is there, and goes on after that many; what stood behind them is cut off.
+    """
+
+    def __init__(self, path: Path, dtype: DTypeLike, row_shape: tuple[int, ...] = (), *, rows: int = 0) -> None:
+        self._dtype = np.dtype(dtype)
+        self._row_shape = row_shape
+        self.rows = rows
+        self._file: BinaryIO = path.open("r+b" if rows else "w+b")
+        if rows:
+            self._file.truncate(_HEADER + rows * self._dtype.itemsize * int(np.prod(row_shape)))
+        self._write_header()
+
+    def _write_header(self) -> None:
+        # numpy pads the header so that the first dimension can grow without moving the data.
+        description = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (self.rows, *self._row_shape),
+        }
+        self._file.seek(0)
+        np.lib.format.write_array_header_1_0(self._file, description)
+        assert self._file.tell() == _HEADER
+        self._file.seek(0, os.SEEK_END)
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Add rows, (n, *row_shape), converted to the file's type."""
+        self._file.write(np.ascontiguousarray(rows, dtype=self._dtype).data)
+        self.rows += len(rows)
+
+    def sync(self) -> None:
+        """Make the rows so far durable, under a header that counts them."""
+        self._write_header()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            self._write_header()

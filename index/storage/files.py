@@ -1,0 +1,272 @@
+"""Files of an artifact: mapped when it is opened, and each block compared with its checksum before it is first used.
+
+A ledger holds every file's size and digest, as the manifest does, and a CRC-32 of each of its blocks. Opening looks at
+sizes alone, and so costs the same for any size; a search that touches an altered block says so instead of answering.
+"""
+
+import hashlib
+import mmap
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import ArtifactDamagedError
+from retrieval.files import sha256_of
+
+__all__ = [
+    "BLOCK",
+    "CHECKSUMS",
+    "CheckedFile",
+    "File",
+    "FileEntry",
+    "Folder",
+    "Ledger",
+    "PlainFolder",
+    "altered_files",
+    "damaged",
+]
+
+BLOCK = 1 << 16
+"""Bytes that one checksum stands for."""
+
+CHECKSUMS = "checksums.crc32"
+"""The blocks' CRC-32 of all files, in the ledger's order: the one file that has none itself."""
+
+_AT_ONCE = 16 * BLOCK
+
+_ALTERED = "its checksum is not the manifest's"
+
+
+def damaged(path: Path, reason: str) -> ArtifactDamagedError:
+    """The error for a file of an index that is not what was written."""
+    return ArtifactDamagedError(f"{path}: {reason}", hint="restore the index from a copy, or build it again")
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What a file must be."""
+
+    bytes: int
+    sha256: str
+
+
+class File(Protocol):
+    """Bytes that can be read from any place."""
+
+    path: Path
+    size: int
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """The bytes from `start` to before `stop`."""
+
+
+class Folder(Protocol):
+    """Where files are opened by name."""
+
+    path: Path
+
+    def open(self, name: str) -> File:
+        """One of its files."""
+
+
+class CheckedFile:
+    """A file mapped into memory; `read` compares the blocks it needs with their checksums, once."""
+
+    def __init__(self, path: Path, name: str, ledger: "Ledger") -> None:
+        self.path = path
+        self.size = ledger.entries[name].bytes
+        self._name = name
+        self._ledger = ledger
+        try:
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                # An empty file cannot be mapped.
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else None
+        except FileNotFoundError as error:
+            raise damaged(path, "is missing") from error
+        except OSError as error:
+            raise damaged(path, f"cannot be read ({error.strerror})") from error
+        if size != self.size:
+            raise damaged(path, f"has {size} bytes, expected {self.size}")
+        self.unchecked = memoryview(self._map) if self._map else memoryview(b"")
+        self._checked = np.zeros(_blocks(size), dtype=bool)
+        self._whole = False
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """The bytes from `start` to before `stop`, without copying them."""
+        self.check(start, stop)
+        return self.unchecked[start:stop]
+
+    def check(self, start: int, stop: int) -> None:
+        """An error if a block of these bytes is not as it was written."""
+        if self._whole or start >= stop:
+            return
+        first = start // BLOCK
+        pending = np.flatnonzero(~self._checked[first : _blocks(stop)])
+        if len(pending) == 0:
+            return
+        sums = self._ledger.sums_of(self._name)
+        for block in pending + first:
+            if zlib.crc32(self.unchecked[block * BLOCK : (block + 1) * BLOCK]) != sums[block]:
+                raise damaged(self.path, f"is not as it was written, from byte {block * BLOCK}")
+            self._checked[block] = True
+        self._whole = bool(self._checked.all())
+
+    def check_length(self) -> None:
+        """An error if the file has been cut since: reading the map where it was would end the process."""
+        if self._map is not None and self._map.size() != self.size:
+            raise damaged(self.path, f"has {self._map.size()} bytes, expected {self.size}")
+
+
+class PlainFolder:
+    """A folder of files that are being written: read as they are, with nothing kept in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def open(self, name: str) -> "_PlainFile":
+        """One of its files."""
+        return _PlainFile(self.path / name)
+
+
+class _PlainFile:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = path.stat().st_size
+
+    def read(self, start: int, stop: int) -> memoryview:
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return memoryview(file.read(stop - start))
+
+
+class _CheckedFolder:
+    def __init__(self, ledger: "Ledger", name: str) -> None:
+        self.path = ledger.root / name
+        self._ledger = ledger
+        self._name = name
+
+    def open(self, name: str) -> CheckedFile:
+        return self._ledger.file(f"{self._name}/{name}")
+
+
+class Ledger:
+    """What each file below `root` must be; names are relative to it, with the folder that they are in."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.entries: dict[str, FileEntry] = {}
+        self._sums: dict[str, NDArray[np.uint32]] = {}
+        self._files: dict[str, CheckedFile] = {}
+        self._table: CheckedFile | None = None
+
+    @classmethod
+    def open(cls, root: Path, entries: Mapping[str, FileEntry]) -> Self:
+        """Map every file of a committed artifact, checking their sizes."""
+        ledger = cls(root)
+        ledger.entries.update(entries)
+        for name in entries:
+            file = ledger.file(name)
+            if name.endswith(f"/{CHECKSUMS}"):
+                ledger._table = file
+        return ledger
+
+    def file(self, name: str) -> CheckedFile:
+        """One file; an error if it is not of the size that it had, or not part of the artifact."""
+        if name not in self.entries:
+            raise damaged(self.root / name, "is not part of this index")
+        if name not in self._files:
+            self._files[name] = CheckedFile(self.root / name, name, self)
+        return self._files[name]
+
+    def folder(self, name: str) -> Folder:
+        """One of the folders."""
+        return _CheckedFolder(self, name)
+
+    def sums_of(self, name: str) -> NDArray[np.uint32]:
+        """The checksums of a file's blocks."""
+        if not self._sums:
+            self._read_table()
+        return self._sums[name]
+
+    def _read_table(self) -> None:
+        if self._table is None:
+            raise damaged(self.root, f"has no {CHECKSUMS}")
+        name = str(self._table.path.relative_to(self.root))
+        if hashlib.sha256(self._table.unchecked).hexdigest() != self.entries[name].sha256:
+            raise damaged(self._table.path, "is not as it was written")
+        table = np.frombuffer(self._table.unchecked, dtype="<u4")
+        covered = [other for other in self.entries if other != name]
+        ends = np.cumsum([_blocks(self.entries[other].bytes) for other in covered], dtype=np.int64)
+        if len(table) != (ends[-1] if len(ends) else 0):
+            raise damaged(self._table.path, "does not fit the files")
+        self._sums = dict(zip(covered, np.split(table, ends[:-1]), strict=True))
+
+    def check_lengths(self) -> None:
+        """An error if one of the mapped files has been cut since it was opened."""
+        for file in self._files.values():
+            file.check_length()
+
+    def problems(self) -> list[str]:
+        """Read every file, and name those that are not as they were written."""
+        return [
+            f"{file.path}: {_ALTERED}"
+            for name, file in self._files.items()
+            if hashlib.sha256(file.unchecked).hexdigest() != self.entries[name].sha256
+        ]
+
+    def add(self, folder: str) -> None:
+        """Enter every file below a folder, as it is now."""
+        for path in sorted((self.root / folder).rglob("*")):
+            if path.is_file():
+                name = path.relative_to(self.root).as_posix()
+                self.entries[name], self._sums[name] = _measure(path)
+
+    def take(self, other: "Ledger", folder: str) -> None:
+        """Enter the files below a folder that another ledger has."""
+        for name, entry in other.entries.items():
+            if name.startswith(f"{folder}/"):
+                self.entries[name], self._sums[name] = entry, other.sums_of(name)
+
+    def write(self, folder: str) -> None:
+        """Write the checksums of all entries' blocks into a folder, and enter that file as well."""
+        path = self.root / folder / CHECKSUMS
+        table = [np.empty(0, dtype="<u4"), *(self._sums[name] for name in self.entries)]
+        path.write_bytes(np.concatenate(table).astype("<u4").tobytes())
+        self.entries[f"{folder}/{CHECKSUMS}"] = _measure(path)[0]
+
+
+def altered_files(root: Path, entries: Mapping[str, FileEntry]) -> list[str]:
+    """Which files are missing, or not as they were written, where they cannot all be mapped."""
+    found = []
+    for name, entry in entries.items():
+        path = root / name
+        if not path.is_file():
+            found.append(f"{path}: is missing")
+        elif path.stat().st_size != entry.bytes:
+            found.append(f"{path}: has {path.stat().st_size} bytes, expected {entry.bytes}")
+        elif sha256_of(path) != entry.sha256:
+            found.append(f"{path}: {_ALTERED}")
+    return found
+
+
+def _blocks(size: int) -> int:
+    return -(-size // BLOCK)
+
+
+def _measure(path: Path) -> tuple[FileEntry, NDArray[np.uint32]]:
+    """A file's size and digest, and the checksums of its blocks."""
+    digest, size, sums = hashlib.sha256(), 0, []
+    with path.open("rb") as file:
+        while part := file.read(_AT_ONCE):
+            digest.update(part)
+            size += len(part)
+            view = memoryview(part)
+            sums += [zlib.crc32(view[start : start + BLOCK]) for start in range(0, len(part), BLOCK)]
+    return FileEntry(bytes=size, sha256=digest.hexdigest()), np.array(sums, dtype="<u4")

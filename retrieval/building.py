@@ -1,0 +1,288 @@
+"""A corpus becomes a segment, shard by shard, under a journal: a build that is interrupted goes on where it was.
+
+First every document is read, checked, stored and analysed, one shard after the other; then the stored texts are
+encoded, one block after the other. After each shard and each block all of it is made durable and the journal says so.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import orjson
+
+from retrieval.chunking import Chunking, chunking_settings
+from retrieval.corpus import Columns, OnError
+from retrieval.errors import DocumentExistsError, InputError, UnfinishedBuildError
+from retrieval.files import sync_folder, sync_tree
+from retrieval.index.dense.builder import VectorWriter
+from retrieval.index.documents.fingerprint import digest_of, metadata_json
+from retrieval.index.documents.metadata import FieldCounts
+from retrieval.index.documents.store import StoreReader, StoreWriter, finish_store, stored_digests
+from retrieval.index.generation import Staged
+from retrieval.index.journal import Journal
+from retrieval.index.lexical.analyzer import AnalyzerSettings
+from retrieval.index.lexical.bm25 import BM25
+from retrieval.index.storage.files import PlainFolder
+from retrieval.index.writer import ArtifactWriter
+from retrieval.protocols import Encoder, Progress
+from retrieval.streams import windows
+from retrieval.types import Document
+
+__all__ = ["SHARD_DOCUMENTS", "Job", "LexicalOptions", "stage"]
+
+SHARD_DOCUMENTS = 32_768
+"""Documents that are read before their work is made durable, if not _SHARD_CHARACTERS are reached sooner."""
+
+_SHARD_CHARACTERS = 1 << 24
+
+# Documents encoded before their vectors are made durable: the window in which texts are sorted by length.
+_BLOCK_DOCUMENTS = 1024
+_BLOCK_CHARACTERS = 1 << 22
+
+_TELL_EVERY = 1000
+
+# Less work than this of an addition is not worth keeping if the next one is of other documents.
+_WORTH_KEEPING = 1024
+
+
+def _english() -> AnalyzerSettings:
+    return AnalyzerSettings.for_language("english")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LexicalOptions:
+    """How texts are analysed and scored."""
+
+    analyzer: AnalyzerSettings = field(default_factory=_english)
+    bm25: BM25 = field(default_factory=BM25)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that decides a segment, beside its documents.
+
+    Attributes:
+        kind: `build` or `add`.
+        lexical: how texts are analysed and scored; None for no lexical part.
+        encoder: makes the vectors; None for no dense part.
+        chunking: how documents are taken apart; None leaves them whole.
+        columns: names of the fields that hold id, title and text.
+        on_error: what happens to a record that cannot be read.
+        store_text: whether the texts are kept.
+        replace: whether documents that are in the index give way.
+        shard_documents: how many documents are handled at a time.
+    """
+
+    kind: str
+    lexical: LexicalOptions | None
+    encoder: Encoder | None
+    chunking: Chunking | None
+    columns: Columns | None
+    on_error: OnError
+    store_text: bool
+    replace: bool = False
+    shard_documents: int = SHARD_DOCUMENTS
+
+    def settings(self) -> dict[str, Any]:
+        """It as JSON gives it back."""
+        content = {
+            "job": self.kind,
+            "lexical": asdict(self.lexical) if self.lexical else None,
+            "encoder": asdict(self.encoder.card) if self.encoder else None,
+            "chunking": chunking_settings(self.chunking),
+            "columns": asdict(self.columns) if self.columns else None,
+            "on_error": self.on_error,
+            "store_text": self.store_text,
+            "replace": self.replace,
+            "shard_documents": self.shard_documents,
+        }
+        settings: dict[str, Any] = orjson.loads(orjson.dumps(content))
+        return settings
+
+
+def stage(
+    writer: ArtifactWriter,
+    job: Job,
+    documents: Iterator[Document],
+    check: Callable[[list[Document]], None],
+    *,
+    restart: bool,
+    progress: Progress,
+) -> tuple[Staged, float]:
+    """Write the segment of some documents; and the largest norm of its vectors.
+
+    Args:
+        writer: at work on the artifact.
+        job: how.
+        documents: which; read to the end before the first is encoded.
+        check: told of every shard's documents before they are stored; an error ends the work.
+        restart: discard what an interrupted build left, and do not go on with it.
+        progress: told of documents read and encoded.
+
+    Raises:
+        UnfinishedBuildError: another build was interrupted here.
+    """
+    stager = _Stager(writer, job, restart=restart, progress=progress)
+    try:
+        stager.read(documents, check)
+    except (InputError, DocumentExistsError):
+        writer.discard()  # the corpus must change, so the work is of no use
+        raise
+    stager.encode()
+    return stager.staged(), stager.journal.largest_norm
+
+
+class _Stager:
+    def __init__(self, writer: ArtifactWriter, job: Job, *, restart: bool, progress: Progress) -> None:
+        self._writer = writer
+        self._job = job
+        self._progress = progress
+        self._fields = FieldCounts()
+        self.journal = _journal(writer, job, restart=restart)
+        self._folder = writer.path / self.journal.segment
+
+    @property
+    def _keeps_text(self) -> bool:
+        # Texts are encoded from the store; those that are not to be kept are dropped when the segment is committed.
+        return self._job.store_text or self._job.encoder is not None
+
+    def read(self, documents: Iterator[Document], check: Callable[[list[Document]], None]) -> None:
+        """Store and analyse all documents, but for those that an interrupted build did."""
+        documents = self._counted(documents)
+        self._pass_over(documents)
+        if self.journal.complete:
+            if next(documents, None) is not None:
+                raise self._other_documents(f"it read {self.journal.position.rows:,} documents, and there are more")
+        else:
+            self._read_shards(documents, check)
+        rows = self.journal.position.rows
+        self._progress("read", rows, rows)
+        finish_store(self._folder, self._fields)
+
+    def _counted(self, documents: Iterator[Document]) -> Iterator[Document]:
+        for number, document in enumerate(documents):
+            if number % _TELL_EVERY == 0:
+                self._progress("read", number, None)
+            yield document
+
+    def _read_shards(self, documents: Iterator[Document], check: Callable[[list[Document]], None]) -> None:
+        with StoreWriter(self._folder, self.journal.position) as store:
+            for shard in windows(documents, lambda one: len(one.text), self._job.shard_documents, _SHARD_CHARACTERS):
+                check(shard)
+                store.add(shard, keep_text=self._keeps_text)
+                for document in shard:
+                    self._fields.add(orjson.loads(metadata_json(document)))  # as it will be read: dates are strings
+                if self._job.lexical:
+                    self._write_postings(shard, self._job.lexical)
+                self._note(position=store.sync(), shards=self.journal.shards + 1)
+            self._note(position=store.sync(), complete=True)
+
+    def _write_postings(self, shard: list[Document], options: LexicalOptions) -> None:
+        from retrieval.index.lexical.builder import PostingsBuilder
+
+        builder = PostingsBuilder(options.analyzer)
+        builder.add(document.contents for document in shard)
+        folder = self._writer.new_work_folder(_shard(self.journal.shards))
+        builder.write(folder)
+        sync_tree(folder)
+
+    def _pass_over(self, documents: Iterator[Document]) -> None:
+        """Read the documents that an interrupted build stored; an error if they are others."""
+        rows = self.journal.position.rows
+        if not rows:
+            return
+        passed = 0
+        for digest, document in zip(stored_digests(self._folder), islice(documents, rows), strict=False):
+            if digest != digest_of(document):
+                raise self._other_documents(f"document {passed + 1}, {document.id!r}, is not the one it read")
+            self._fields.add(orjson.loads(metadata_json(document)))  # as it will be read: dates are strings
+            passed += 1
+        if passed < rows:
+            raise self._other_documents(f"it read {rows:,} documents, and there are {passed:,}")
+
+    def encode(self) -> None:
+        """Encode every document that is not empty, but for those that an interrupted build did."""
+        if self._job.encoder is None:
+            return
+        encoder, journal = self._job.encoder, self.journal
+        total, done = journal.position.rows, journal.encoded
+
+        def tell(more: int) -> None:
+            nonlocal done
+            done += more
+            self._progress("encode", done, total)
+
+        tell(0)
+        texts = enumerate(StoreReader(PlainFolder(self._folder)).contents(journal.encoded), journal.encoded)
+        with VectorWriter(
+            self._folder, encoder.card.dimensions, count=journal.vectors, largest_norm=journal.largest_norm
+        ) as vectors:
+            for block in windows(texts, lambda item: len(item[1]), _BLOCK_DOCUMENTS, _BLOCK_CHARACTERS):
+                filled = [(row, text) for row, text in block if text]
+                tell(len(block) - len(filled))
+                rows = np.array([row for row, _ in filled], dtype=np.int64)
+                vectors.add(rows, encoder.encode_documents([text for _, text in filled], tell))
+                vectors.sync()
+                self._note(encoded=done, vectors=vectors.count, largest_norm=vectors.largest_norm)
+
+    def _note(self, **progress: Any) -> None:
+        sync_folder(self._folder)
+        self.journal = self.journal.model_copy(update=progress)
+        self.journal.write(self._writer.path)
+
+    def staged(self) -> Staged:
+        """What has been written."""
+        shards = range(self.journal.shards) if self._job.lexical else ()
+        return Staged(
+            name=self.journal.segment,
+            fields=self._fields,
+            shards=[self._writer.work / _shard(number) for number in shards],
+            keeps_text=self._keeps_text,
+        )
+
+    def _other_documents(self, reason: str) -> UnfinishedBuildError:
+        return _unfinished(self._writer, f"of other documents: {reason}")
+
+
+def _shard(number: int) -> str:
+    return f"shard-{number}"
+
+
+def _journal(writer: ArtifactWriter, job: Job, *, restart: bool) -> Journal:
+    """The journal of the interrupted build that this one goes on with, or a new one."""
+    settings = job.settings()
+    journal = None if restart else Journal.read(writer.path)
+    if journal:
+        if journal.settings == settings:
+            return journal
+        if job.kind == "build" or journal.position.rows >= _WORTH_KEEPING:
+            raise _unfinished(writer, f"with other settings: {'; '.join(_differences(journal.settings, settings))}")
+    writer.discard()
+    writer.sweep()
+    journal = Journal(settings=settings, segment=writer.new_segment())
+    writer.work.mkdir()
+    journal.write(writer.path)
+    return journal
+
+
+def _unfinished(writer: ArtifactWriter, reason: str) -> UnfinishedBuildError:
+    return UnfinishedBuildError(
+        f"{writer.path}: work was interrupted here, {reason}",
+        hint="give the same corpus and settings to go on with it, or discard it: --restart",
+    )
+
+
+def _differences(there: Any, here: Any, place: str = "") -> Iterator[str]:
+    """Where two settings differ, in words."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in sorted({*there, *here}):
+            yield from _differences(there.get(name), here.get(name), f"{place}.{name}" if place else name)
+    elif there != here:
+        yield f"{place} was {_shown(there)}, is {_shown(here)}"
+
+
+def _shown(value: Any) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 80 else f"{text[:77]}..."
