@@ -49,7 +49,7 @@ class Theirs:
 
 def lexical_bytes(index: Artifact) -> int:
     """Size of the lexical part, without the document store that bm25s does not have."""
-    return sum(entry.bytes for name, entry in index.manifest.files.items() if name.startswith("lexical/"))
+    return sum(entry.bytes for name, entry in index.manifest.files.items() if "/lexical/" in name)
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -90,7 +90,8 @@ class LexicalSearcher:
 
     def _check(self, terms: NDArray[np.int64]) -> None:
         """An error if what belongs to one of these terms is not as it was written."""
-        for term in np.unique(terms[~self._checked[terms]]).tolist():
+        new = terms[~self._checked[terms]]
+        for term in set(new.tolist()):
             start, stop = (int(place) for place in self.postings.starts.slice(term, term + 2))
             if not 0 <= start <= stop <= len(self.postings):
                 raise self.postings.starts.damaged("postings of a term lie outside the file")
