@@ -11,7 +11,7 @@ from typing import Self
 from retrieval.errors import ArtifactDamagedError, ArtifactExistsError, ArtifactMissingError, ArtifactVersionError
 from retrieval.files import sync_folder, sync_tree
 from retrieval.index.artifact import Artifact
-from retrieval.index.journal import WORK, Journal
+from retrieval.index.journal import JOURNAL, WORK, Journal
 from retrieval.index.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from retrieval.index.storage.lock import LOCK, WriterLock
 
@@ -107,6 +107,8 @@ class ArtifactWriter:
 
     def discard(self) -> None:
         """Give up the work that a journal keeps."""
+        # The journal goes first: without it, a half-removed rest means nothing.
+        (self.work / JOURNAL).unlink(missing_ok=True)
         shutil.rmtree(self.work, ignore_errors=True)
 
     def sweep(self) -> None:
@@ -121,6 +123,8 @@ class ArtifactWriter:
         named = {manifest.folder, *(segment.name for segment in manifest.segments)} if manifest else set()
         if journal and not (manifest and 0 < journal.generation <= manifest.generation):
             named |= {WORK, journal.segment}
+        else:
+            self.discard()
         for inside in self.path.iterdir():
             if inside.is_dir() and _FOLDERS.fullmatch(inside.name) and inside.name not in named:
                 shutil.rmtree(inside)
