@@ -97,7 +97,7 @@ def commit_generation(
         compact: whether to make one segment of all, without deleted documents.
     """
     removed = np.empty(0, dtype=np.int64) if removed is None else removed
-    if replace and staged and writer.base:
+    if replace and staged and writer.base is not None:
         removed = _replaced(writer.base, PlainFolder(writer.path / staged.name))
     _Change(writer, like, removed, staged).commit(compact=compact)
 
@@ -203,7 +203,7 @@ class _Change:
         first = 0
         with VectorWriter(folder, dimensions) as writer:
             for member in members:
-                assert member.vectors
+                assert member.vectors is not None
                 rows = member.vectors.rows.all()
                 moved = np.cumsum(member.live) - 1 + first
                 for start in range(0, len(rows), _VECTORS_AT_ONCE):
@@ -215,7 +215,7 @@ class _Change:
     def _fields(self) -> FieldCounts:
         """What the fields of all documents hold."""
         counts = FieldCounts()
-        if self._base:
+        if self._base is not None:
             counts.update(self._base.documents.field_counts)
             for metadata in self._base.documents.metadata_of(self._removed):
                 counts.add(metadata, -1)
@@ -226,7 +226,7 @@ class _Change:
     def _write_lexical(self, layout: _Layout, part: LexicalPart) -> None:
         folder = self._generation / "lexical"
         folder.mkdir()
-        readers = [self._base.lexical.postings] if self._base and self._base.lexical else []
+        readers = [self._base.lexical.postings] if self._base is not None and self._base.lexical else []
         shards = self._staged.shards if self._staged else ()
         readers += [PostingsReader(PlainFolder(shard)) for shard in shards]
         lengths = np.zeros(len(layout.live), dtype=np.int32)
@@ -240,8 +240,8 @@ class _Change:
         merge(sources, lengths, layout.live, part.bm25, folder)
 
     def _fingerprint(self) -> str:
-        fingerprint = Fingerprint(self._base.manifest.fingerprint if self._base else "")
-        if self._base:
+        fingerprint = Fingerprint(self._base.manifest.fingerprint if self._base is not None else "")
+        if self._base is not None:
             for digest in self._base.documents.digests_of(self._removed):
                 fingerprint.remove(digest)
         if self._staged:
