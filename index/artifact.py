@@ -24,9 +24,9 @@ __all__ = ["DELETED", "FIELDS", "Artifact", "problems_at"]
 DELETED, FIELDS = "deleted.npy", "fields.json"
 
 
-def _reopen(kind: type["Artifact"], path: Path, generation: int) -> "Artifact":
+def _reopen(kind: type["Artifact"], path: Path, generation: int, fingerprint: str) -> "Artifact":
     artifact = kind.open(path)
-    if artifact.manifest.generation != generation:
+    if (artifact.manifest.generation, artifact.manifest.fingerprint) != (generation, fingerprint):
         raise ArtifactMissingError(f"{path} has been replaced since", hint="open it again where it is needed")
     return artifact
 
@@ -88,7 +88,7 @@ class Artifact:
 
     def __reduce__(self) -> tuple[object, ...]:
         # Another process opens the files for itself, and shares their pages.
-        return _reopen, (type(self), self.path.resolve(), self.manifest.generation)
+        return _reopen, (type(self), self.path.resolve(), self.manifest.generation, self.manifest.fingerprint)
 
     @property
     def parts(self) -> list[str]:
@@ -108,7 +108,7 @@ class Artifact:
         altered = self.ledger.problems()
         if altered:
             return altered
-        found = self.documents.problems(self.manifest.fingerprint)
+        found = self.documents.problems(self.manifest.fingerprint, with_text=self.manifest.stores_text)
         if self.lexical:
             found += self.lexical.problems()
         if self.dense and self.manifest.dense:

@@ -37,12 +37,14 @@ class Staged:
     Attributes:
         name: its folder's.
         fields: what its documents' metadata holds.
+        work: names the journal that it was written under.
         shards: folders of its postings, in the order of its documents; none without a lexical part.
         keeps_text: whether its store holds texts.
     """
 
     name: str
     fields: FieldCounts
+    work: str
     shards: Sequence[Path] = ()
     keeps_text: bool = True
 
@@ -267,6 +269,7 @@ class _Change:
                 "fingerprint": self._fingerprint(),
                 "segments": layout.entries,
                 "dense": dense,
+                "work": self._staged.work if self._staged else self._like.work,
                 "files": self._ledger.entries,
             }
         )

@@ -1,13 +1,14 @@
 """The journal of a build: how far it has come, so that one which was interrupted goes on from there."""
 
+import uuid
 from pathlib import Path
 from typing import Any, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retrieval.files import write_whole
-from retrieval.index.documents.store import StorePosition
+from retrieval.index.storage.marks import Mark
 
 __all__ = ["JOURNAL", "WORK", "Journal"]
 
@@ -18,28 +19,30 @@ class Journal(BaseModel):
     """What has been written and made durable.
 
     Attributes:
+        work: names this work; the manifest that it is committed with holds the same.
         settings: all that decides the result, beside the documents.
         segment: the folder that is being written.
-        position: documents stored.
+        rows: documents stored.
         shards: postings written, one folder for each shard of documents.
         complete: whether the corpus has been read to its end.
         encoded: documents that have been through the encoder.
-        vectors: vectors written.
-        largest_norm: of them.
-        generation: that which the work is committed with, once it is; 0 before.
+        largest_norm: of their vectors.
+        store, vectors, postings: the marks of files of documents, of vectors, and of all shards' postings.
     """
 
     model_config = ConfigDict(extra="forbid")
 
+    work: str = Field(default_factory=lambda: uuid.uuid4().hex)
     settings: dict[str, Any]
-    segment: str
-    position: StorePosition = StorePosition()
+    segment: str = Field(pattern=r"^segment-\d+$")
+    rows: int = 0
     shards: int = 0
     complete: bool = False
     encoded: int = 0
-    vectors: int = 0
     largest_norm: float = 0.0
-    generation: int = 0
+    store: dict[str, Mark] = {}
+    vectors: dict[str, Mark] = {}
+    postings: dict[str, Mark] = {}
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
@@ -47,7 +50,7 @@ class Journal(BaseModel):
         file = path / WORK / JOURNAL
         try:
             journal = cls.model_validate(orjson.loads(file.read_bytes()))
-        except (FileNotFoundError, orjson.JSONDecodeError, ValidationError):
+        except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError, ValidationError):
             return None
         return journal if (path / journal.segment).is_dir() else None
 

@@ -78,7 +78,7 @@ class Manifest(_Model):
     """All of `manifest.json`; names of files are relative to it.
 
     With `chunking`, what is indexed are passages, and `documents` counts those. `provenance` is that of the build,
-    `changed` that of the latest change, if there was one.
+    `changed` that of the latest change, if there was one. `work` names the journal of the latest build or addition.
     """
 
     format: int = FORMAT
@@ -93,6 +93,7 @@ class Manifest(_Model):
     dense: DensePart | None = None
     provenance: Provenance
     changed: Provenance | None = None
+    work: str | None = None
     files: dict[FileName, FileEntry]
 
     @property

@@ -50,7 +50,7 @@ class ArtifactWriter:
             stack.enter_context(WriterLock(self.path))
             self._check_place()  # again: another writer may have committed before the lock was free
             self.sweep()
-            self.base = Artifact.open(self.path) if self._place is Place.INDEX else None
+            self.base: Artifact | None = Artifact.open(self.path) if self._place is Place.INDEX else None
             self.generation = 1 + max(self._numbers("generation"), default=0)
             self._held = stack.pop_all()
         return self
@@ -65,6 +65,8 @@ class ArtifactWriter:
             raise ArtifactExistsError(
                 f"{self.path} is there and is not just an index", hint="name a new or an empty folder"
             )
+        if (self.path / WORK).is_file():
+            raise ArtifactExistsError(f"{self.path / WORK} is no folder", hint="name a new or an empty folder")
 
     def _numbers(self, kind: str) -> list[int]:
         found = (_FOLDERS.fullmatch(inside.name) for inside in self.path.iterdir())
@@ -100,8 +102,6 @@ class ArtifactWriter:
         for name in {manifest.folder, *(segment.name for segment in manifest.segments)} - before:
             sync_tree(self.path / name)
         sync_folder(self.path)
-        if journal := Journal.read(self.path):
-            journal.model_copy(update={"generation": manifest.generation}).write(self.path)
         write_manifest(self.path, manifest)
         self.sweep()
 
@@ -121,7 +121,7 @@ class ArtifactWriter:
             return  # what cannot be read is kept until something is committed in its place
         journal = Journal.read(self.path)
         named = {manifest.folder, *(segment.name for segment in manifest.segments)} if manifest else set()
-        if journal and not (manifest and 0 < journal.generation <= manifest.generation):
+        if journal and not (manifest and manifest.work == journal.work):
             named |= {WORK, journal.segment}
         else:
             self.discard()
@@ -132,6 +132,7 @@ class ArtifactWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.base = None
         with self._held:
             if error is None:
                 return

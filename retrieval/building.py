@@ -6,7 +6,8 @@ encoded, one block after the other. After each shard and each block all of it is
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import orjson
 
 from retrieval.chunking import Chunking, chunking_settings
 from retrieval.corpus import Columns, OnError
-from retrieval.errors import DocumentExistsError, InputError, UnfinishedBuildError
+from retrieval.errors import ArtifactDamagedError, DocumentExistsError, InputError, UnfinishedBuildError
 from retrieval.files import sync_folder, sync_tree
 from retrieval.index.dense.builder import VectorWriter
 from retrieval.index.documents.fingerprint import digest_of, metadata_json
@@ -25,6 +26,7 @@ from retrieval.index.journal import Journal
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.index.storage.files import PlainFolder
+from retrieval.index.storage.marks import Mark, mark_of
 from retrieval.index.writer import ArtifactWriter
 from retrieval.protocols import Encoder, Progress
 from retrieval.streams import windows
@@ -42,6 +44,10 @@ _BLOCK_DOCUMENTS = 1024
 _BLOCK_CHARACTERS = 1 << 22
 
 _TELL_EVERY = 1000
+
+_DISCARD = "discard it: --restart"
+
+Check = Callable[[list[Document]], None]
 
 # Less work than this of an addition is not worth keeping if the next one is of other documents.
 _WORTH_KEEPING = 1024
@@ -106,7 +112,7 @@ def stage(
     writer: ArtifactWriter,
     job: Job,
     documents: Iterator[Document],
-    check: Callable[[list[Document]], None],
+    check: Check,
     *,
     restart: bool,
     progress: Progress,
@@ -128,7 +134,8 @@ def stage(
     try:
         stager.read(documents, check)
     except (InputError, DocumentExistsError):
-        writer.discard()  # the corpus must change, so the work is of no use
+        if not stager.journal.shards:
+            writer.discard()  # nothing has been done that could be gone on with
         raise
     stager.encode()
     return stager.staged(), stager.journal.largest_norm
@@ -141,24 +148,44 @@ class _Stager:
         self._progress = progress
         self._fields = FieldCounts()
         self.journal = _journal(writer, job, restart=restart)
-        self._folder = writer.path / self.journal.segment
+        self._check_work()
+
+    @property
+    def _folder(self) -> Path:
+        return self._writer.path / self.journal.segment
 
     @property
     def _keeps_text(self) -> bool:
         # Texts are encoded from the store; those that are not to be kept are dropped when the segment is committed.
         return self._job.store_text or self._job.encoder is not None
 
-    def read(self, documents: Iterator[Document], check: Callable[[list[Document]], None]) -> None:
+    def _check_work(self) -> None:
+        """An error if what an interrupted build left is not as it was; what it had not made durable is cut off."""
+        try:
+            if self.journal.store:
+                StoreWriter(self._folder, self.journal.store).close()
+            for name, mark in self.journal.postings.items():
+                mark.check(self._writer.work / name)
+            if self.journal.vectors and self._job.encoder:
+                self._vectors(self._job.encoder).close()
+        except ArtifactDamagedError as error:
+            raise UnfinishedBuildError(str(error), hint=_DISCARD) from error
+
+    def _vectors(self, encoder: Encoder) -> VectorWriter:
+        journal = self.journal
+        return VectorWriter(
+            self._folder, encoder.card.dimensions, marks=journal.vectors, largest_norm=journal.largest_norm
+        )
+
+    def read(self, documents: Iterator[Document], check: Check) -> None:
         """Store and analyse all documents, but for those that an interrupted build did."""
-        documents = self._counted(documents)
-        self._pass_over(documents)
+        documents = self._pass_over(self._counted(documents), check)
         if self.journal.complete:
             if next(documents, None) is not None:
-                raise self._other_documents(f"it read {self.journal.position.rows:,} documents, and there are more")
+                raise self._other_documents(f"it read {self.journal.rows:,} documents, and there are more")
         else:
             self._read_shards(documents, check)
-        rows = self.journal.position.rows
-        self._progress("read", rows, rows)
+        self._progress("read", self.journal.rows, self.journal.rows)
         finish_store(self._folder, self._fields)
 
     def _counted(self, documents: Iterator[Document]) -> Iterator[Document]:
@@ -167,65 +194,98 @@ class _Stager:
                 self._progress("read", number, None)
             yield document
 
-    def _read_shards(self, documents: Iterator[Document], check: Callable[[list[Document]], None]) -> None:
-        with StoreWriter(self._folder, self.journal.position) as store:
-            for shard in windows(documents, lambda one: len(one.text), self._job.shard_documents, _SHARD_CHARACTERS):
+    def _read_shards(self, documents: Iterator[Document], check: Check) -> None:
+        with StoreWriter(self._folder, self.journal.store) as store:
+            for shard in self._shards(documents):
                 check(shard)
                 store.add(shard, keep_text=self._keeps_text)
-                for document in shard:
-                    self._fields.add(orjson.loads(metadata_json(document)))  # as it will be read: dates are strings
+                self._count(shard)
+                number, postings = self.journal.shards, self.journal.postings
                 if self._job.lexical:
-                    self._write_postings(shard, self._job.lexical)
-                self._note(position=store.sync(), shards=self.journal.shards + 1)
-            self._note(position=store.sync(), complete=True)
+                    postings = {**postings, **self._write_postings(number, shard, self._job.lexical)}
+                self._note(store=store.sync(), rows=store.rows, shards=number + 1, postings=postings)
+            self._note(store=store.sync(), complete=True)
 
-    def _write_postings(self, shard: list[Document], options: LexicalOptions) -> None:
+    def _shards(self, documents: Iterator[Document]) -> Iterator[list[Document]]:
+        return windows(documents, lambda document: document.size, self._job.shard_documents, _SHARD_CHARACTERS)
+
+    def _count(self, shard: list[Document]) -> None:
+        for document in shard:
+            self._fields.add(orjson.loads(metadata_json(document)))  # as it will be read: dates are strings
+
+    def _write_postings(self, number: int, shard: list[Document], options: LexicalOptions) -> dict[str, Mark]:
         from retrieval.index.lexical.builder import PostingsBuilder
 
         builder = PostingsBuilder(options.analyzer)
         builder.add(document.contents for document in shard)
-        folder = self._writer.new_work_folder(_shard(self.journal.shards))
+        folder = self._writer.new_work_folder(_shard(number))
         builder.write(folder)
         sync_tree(folder)
+        return {f"{folder.name}/{path.name}": mark_of(path) for path in folder.iterdir()}
 
-    def _pass_over(self, documents: Iterator[Document]) -> None:
+    def _pass_over(self, documents: Iterator[Document], check: Check) -> Iterator[Document]:
         """Read the documents that an interrupted build stored; an error if they are others."""
-        rows = self.journal.position.rows
-        if not rows:
-            return
+        rows = self.journal.rows
+        little = self._job.kind == "add" and rows < _WORTH_KEEPING
+        seen: list[Document] = []
+        digests = stored_digests(self._folder) if rows else iter(())
         passed = 0
-        for digest, document in zip(stored_digests(self._folder), islice(documents, rows), strict=False):
-            if digest != digest_of(document):
-                raise self._other_documents(f"document {passed + 1}, {document.id!r}, is not the one it read")
-            self._fields.add(orjson.loads(metadata_json(document)))  # as it will be read: dates are strings
-            passed += 1
+        for shard in self._shards(islice(documents, rows)):
+            if little:
+                seen += shard
+            for document, digest in zip(shard, digests, strict=False):
+                passed += 1
+                if digest != digest_of(document):
+                    return self._other(
+                        f"document {passed}, {document.id!r}, is not the one it read", seen, documents, little=little
+                    )
+            check(shard)
+            self._count(shard)
         if passed < rows:
-            raise self._other_documents(f"it read {rows:,} documents, and there are {passed:,}")
+            return self._other(f"it read {rows:,} documents, and there are {passed:,}", seen, documents, little=little)
+        return documents
+
+    def _other(
+        self, reason: str, seen: list[Document], rest: Iterator[Document], *, little: bool
+    ) -> Iterator[Document]:
+        """These are other documents: an error, unless so little had been done that it is discarded."""
+        if not little:
+            raise self._other_documents(reason)
+        self.journal = _journal(self._writer, self._job, restart=True)
+        self._fields = FieldCounts()
+        return chain(seen, rest)
 
     def encode(self) -> None:
         """Encode every document that is not empty, but for those that an interrupted build did."""
         if self._job.encoder is None:
             return
-        encoder, journal = self._job.encoder, self.journal
-        total, done = journal.position.rows, journal.encoded
+        total, done = self.journal.rows, self.journal.encoded
 
         def tell(more: int) -> None:
-            nonlocal done
-            done += more
-            self._progress("encode", done, total)
+            self._progress("encode", min(done + more, total), total)
 
         tell(0)
-        texts = enumerate(StoreReader(PlainFolder(self._folder)).contents(journal.encoded), journal.encoded)
-        with VectorWriter(
-            self._folder, encoder.card.dimensions, count=journal.vectors, largest_norm=journal.largest_norm
-        ) as vectors:
+        texts = enumerate(StoreReader(PlainFolder(self._folder)).contents(done), done)
+        with self._vectors(self._job.encoder) as vectors:
             for block in windows(texts, lambda item: len(item[1]), _BLOCK_DOCUMENTS, _BLOCK_CHARACTERS):
-                filled = [(row, text) for row, text in block if text]
-                tell(len(block) - len(filled))
-                rows = np.array([row for row, _ in filled], dtype=np.int64)
-                vectors.add(rows, encoder.encode_documents([text for _, text in filled], tell))
-                vectors.sync()
-                self._note(encoded=done, vectors=vectors.count, largest_norm=vectors.largest_norm)
+                self._encode_block(self._job.encoder, vectors, block, tell)
+                done += len(block)
+                self._note(vectors=vectors.sync(), encoded=done, largest_norm=vectors.largest_norm)
+        tell(0)
+
+    def _encode_block(
+        self, encoder: Encoder, vectors: VectorWriter, block: list[tuple[int, str]], tell: Callable[[int], None]
+    ) -> None:
+        filled = [(row, text) for row, text in block if text]
+        told = len(block) - len(filled)
+
+        def on_batch(more: int) -> None:
+            nonlocal told
+            told += more
+            tell(told)
+
+        rows = np.array([row for row, _ in filled], dtype=np.int64)
+        vectors.add(rows, encoder.encode_documents([text for _, text in filled], on_batch))
 
     def _note(self, **progress: Any) -> None:
         sync_folder(self._folder)
@@ -238,6 +298,7 @@ class _Stager:
         return Staged(
             name=self.journal.segment,
             fields=self._fields,
+            work=self.journal.work,
             shards=[self._writer.work / _shard(number) for number in shards],
             keeps_text=self._keeps_text,
         )
@@ -257,20 +318,22 @@ def _journal(writer: ArtifactWriter, job: Job, *, restart: bool) -> Journal:
     if journal:
         if journal.settings == settings:
             return journal
-        if job.kind == "build" or journal.position.rows >= _WORTH_KEEPING:
+        if journal.settings["job"] == "build" or journal.rows >= _WORTH_KEEPING:
             raise _unfinished(writer, f"with other settings: {'; '.join(_differences(journal.settings, settings))}")
     writer.discard()
     writer.sweep()
     journal = Journal(settings=settings, segment=writer.new_segment())
     writer.work.mkdir()
     journal.write(writer.path)
+    sync_folder(writer.path)
+    sync_folder(writer.path.parent)
     return journal
 
 
 def _unfinished(writer: ArtifactWriter, reason: str) -> UnfinishedBuildError:
     return UnfinishedBuildError(
         f"{writer.path}: work was interrupted here, {reason}",
-        hint="give the same corpus and settings to go on with it, or discard it: --restart",
+        hint=f"give the same corpus and settings to go on with it, or {_DISCARD}",
     )
 
 

@@ -86,7 +86,7 @@ def read_documents(
 
 
 def _length(found: Document | CorpusError) -> int:
-    return len(found.text) if isinstance(found, Document) else 0
+    return found.size if isinstance(found, Document) else 0
 
 
 def read_queries(path: str | Path) -> list[Query]:

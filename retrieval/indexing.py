@@ -1,7 +1,7 @@
 """Build and change an index. Here documents, analyzers and encoders meet it."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,8 +57,8 @@ class Index(Artifact):
     ) -> Self:
         """Build an index of `corpus` at `path` and open it.
 
-        The whole corpus is read and checked before the first document is encoded. After an error in it nothing is
-        there, or the index that was. If the build is interrupted, the same call goes on where it was.
+        The whole corpus is read and checked before the first document is encoded. After an error no index is there, or
+        the one that was; work on whole shards is kept, and the same call goes on from it.
 
         Args:
             corpus: what to index.
@@ -173,7 +173,7 @@ class Index(Artifact):
         return type(self).open(self.path)
 
     def delete(
-        self, ids: Sequence[str] = (), *, filter: Mapping[str, Any] | None = None, missing_ok: bool = False
+        self, ids: Iterable[str] = (), *, filter: Mapping[str, Any] | None = None, missing_ok: bool = False
     ) -> Self:
         """Delete documents, by id or by a filter over their metadata, and open the result.
 
@@ -193,6 +193,7 @@ class Index(Artifact):
             raise InputError(f"ids must be several strings; got {ids!r}")
         with ArtifactWriter(self.path, Place.INDEX) as writer:
             base = _base(writer)
+            ids = list(ids)
             places, ordinals = base.documents.find(ids)
             unknown = [ids[place] for place in np.setdiff1d(np.arange(len(ids)), places)]
             if unknown and not missing_ok:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ MODES = {"lexical": ("lexical",), "dense": ("dense",), "hybrid": ("lexical", "de
 _PASSAGES_PER_DOCUMENT = 4
 
 Filter = Mapping[str, Any]
-Stage = Callable[[Sequence[str], int, NDArray[np.bool_] | None], Hits]
 
 
 def load_query_encoder(index: Index, device: str | None = None, *, model: str | None = None) -> Encoder:
@@ -78,9 +77,9 @@ class Retriever:
         if threads is not None and threads < 1:
             raise InputError(f"threads must be at least 1; got {threads}")
         self._threads = threads or os.cpu_count() or 1
-        self._stages = self._choose_stages()
+        self._check_parts()
 
-    def _choose_stages(self) -> dict[str, Stage]:
+    def _check_parts(self) -> None:
         if self.using not in MODES:
             raise InputError(f"using must be one of {', '.join(MODES)}; got {self.using!r}")
         for name in MODES[self.using]:
@@ -90,8 +89,6 @@ class Retriever:
                     f"it has: {', '.join(self.index.parts)}",
                     hint=f"build it with one: --{name}" + (" MODEL" if name == "dense" else ""),
                 )
-        search = {"lexical": self._search_lexical, "dense": self._search_dense}
-        return {name: search[name] for name in MODES[self.using]}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -110,7 +107,7 @@ class Retriever:
     def search(self, query: str, k: int = 10, *, filter: Filter | None = None) -> list[Hit]:
         """The best k documents of one query, with their texts; fewer where fewer match.
 
-        `filter` leaves out documents by their metadata, in the form of `retrieval.index.filters`.
+        `filter` leaves out documents by their metadata, in the form of `retrieval.index.documents.filters`.
         """
         return self.resolve(self.search_batch([query], k, filter=filter), 0)
 
@@ -138,8 +135,8 @@ class Retriever:
     def _ranked(self, queries: Sequence[str], k: int, depth: int, allowed: NDArray[np.bool_] | None) -> Hits:
         """Retrieve with each stage, fuse `depth` hits of each where there are several, cut."""
         if self.using != "hybrid":
-            return self._stages[self.using](queries, k, allowed)
-        lists = {name: stage(queries, depth, allowed) for name, stage in self._stages.items()}
+            return self._retrieve(self.using, queries, k, allowed)
+        lists = {name: self._retrieve(name, queries, depth, allowed) for name in MODES[self.using]}
         return fuse(lists, self.fusion, k)
 
     def _grouped(self, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
@@ -160,6 +157,10 @@ class Retriever:
     def resolve(self, hits: Hits, query: int) -> list[Hit]:
         """One query's hits of a batch, with their texts and signals."""
         return [self._hit(hits, query, i) for i in range(hits.counts[query])]
+
+    def _retrieve(self, stage: str, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
+        search = self._search_lexical if stage == "lexical" else self._search_dense
+        return search(queries, k, allowed)
 
     def _search_lexical(self, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
         assert self.index.lexical

@@ -48,6 +48,11 @@ class Document:
     passage: Passage | None = None
 
     @property
+    def size(self) -> int:
+        """Characters of it, more or less: what it takes in memory."""
+        return len(self.text) + len(self.title) + (len(str(self.metadata)) if self.metadata else 0)
+
+    @property
     def contents(self) -> str:
         """What is indexed: title, a space, text (BEIR's convention); empty for a document without either."""
         return f"{self.title} {self.text}".strip()
@@ -105,7 +110,10 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer to one query, with the document's text and what each stage said of it."""
+    """One answer to one query, with the document's text and what each stage said of it.
+
+    The text is empty where the index keeps none.
+    """
 
     id: str
     score: float

@@ -1,5 +1,6 @@
 """Builds the dense part of a segment: vectors in, one memory-mappable matrix out."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from retrieval.errors import InputError
 from retrieval.index.storage.arrays import ArrayAppender
+from retrieval.index.storage.marks import Mark
 
 __all__ = ["ROWS", "VECTORS", "VectorWriter"]
 
@@ -18,14 +20,18 @@ VECTORS, ROWS = "vectors.npy", "vector_rows.npy"
 class VectorWriter:
     """Appends vectors to `vectors.npy` and their documents' rows to `vector_rows.npy`, in ascending order of rows.
 
-    A document may have no vector, as an empty one; it is then never found. With `count` above 0 the files are there,
-    and go on after that many vectors, of which none is longer than `largest_norm`.
+    A document may have no vector, as an empty one; it is then never found. With the marks of what was synced earlier it
+    goes on from that, where no vector was longer than `largest_norm`.
     """
 
-    def __init__(self, folder: Path, dimensions: int, *, count: int = 0, largest_norm: float = 0.0) -> None:
+    def __init__(
+        self, folder: Path, dimensions: int, *, marks: Mapping[str, Mark] | None = None, largest_norm: float = 0.0
+    ) -> None:
         self._dimensions = dimensions
-        self._vectors = ArrayAppender(folder / VECTORS, np.float32, (dimensions,), rows=count)
-        self._rows = ArrayAppender(folder / ROWS, np.int64, rows=count)
+        self._vectors = ArrayAppender(
+            folder / VECTORS, np.float32, (dimensions,), mark=marks[VECTORS] if marks else None
+        )
+        self._rows = ArrayAppender(folder / ROWS, np.int64, mark=marks[ROWS] if marks else None)
         self.largest_norm = largest_norm
 
     def add(self, rows: NDArray[np.int64], vectors: NDArray[Any]) -> None:
@@ -45,10 +51,14 @@ class VectorWriter:
         """Vectors added so far."""
         return self._vectors.rows
 
-    def sync(self) -> None:
-        """Make what was added durable."""
-        self._vectors.sync()
-        self._rows.sync()
+    def sync(self) -> dict[str, Mark]:
+        """Make what was added durable; the marks of the files."""
+        return {VECTORS: self._vectors.sync(), ROWS: self._rows.sync()}
+
+    def close(self) -> None:
+        """Leave the files as they are."""
+        with self:
+            pass
 
     def __enter__(self) -> Self:
         return self

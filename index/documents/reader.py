@@ -143,9 +143,14 @@ class DocumentReader:
         mask = allowed_documents(filter_, *self._columns, self.rows)
         return mask if self.live is None else mask & self.live
 
-    def problems(self, fingerprint: str) -> list[str]:
-        """Read all of it, and name what cannot be, or does not fit the rest."""
-        found = [problem for store in self.stores for problem in store.problems()]
+    def problems(self, fingerprint: str, *, with_text: bool = True) -> list[str]:
+        """Read all of it, and name what cannot be, or does not fit the rest.
+
+        Args:
+            fingerprint: that of all documents.
+            with_text: whether texts are kept, so that each document can be compared with its digest.
+        """
+        found = [problem for store in self.stores for problem in store.problems(with_text=with_text)]
         return found or [*self._problems_of_ids(), *self._problems_of_fields(), *self._problems_of_digests(fingerprint)]
 
     def _problems_of_ids(self) -> list[str]:

@@ -1,7 +1,7 @@
 """The documents of one segment: how they are written, in the order they come, and read again by row."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +19,10 @@ from retrieval.index.documents.metadata import FieldCounts, read_columns, write_
 from retrieval.index.storage.arrays import ArrayAppender, DiskArray
 from retrieval.index.storage.batches import BatchReader, BatchWriter
 from retrieval.index.storage.files import Folder, PlainFolder, damaged
+from retrieval.index.storage.marks import Mark
 from retrieval.types import Document, Passage
 
-__all__ = ["StorePosition", "StoreReader", "StoreWriter", "finish_store", "stored_digests"]
+__all__ = ["StoreReader", "StoreWriter", "finish_store", "stored_digests"]
 
 # Ids are read many at a time and are not compressed; texts are read one at a time, and unpacked batch by batch.
 _ID_ROWS = 8192
@@ -48,27 +49,18 @@ _DIGESTS, _COLUMNS = "digests.npy", "metadata.arrow"
 _TITLE, _TEXT, _METADATA = range(3)
 
 
-@dataclass(frozen=True)
-class StorePosition:
-    """How far a store has been written: what a writer needs to go on from there."""
-
-    rows: int = 0
-    id_batches: int = 0
-    text_batches: int = 0
-
-
 class StoreWriter:
-    """Writes documents into a folder, from its beginning or from a position that was synced."""
+    """Writes documents into a folder, from its beginning or from the marks that were synced."""
 
-    def __init__(self, folder: Path, position: StorePosition | None = None) -> None:
-        position = position or StorePosition()
-        self._ids = BatchWriter(folder, "ids", _IDS, batches=position.id_batches)
-        self._texts = BatchWriter(folder, "texts", _TEXTS, compression="lz4", batches=position.text_batches)
-        self._digests = ArrayAppender(folder / _DIGESTS, np.uint8, (DIGEST_BYTES,), rows=position.rows)
+    def __init__(self, folder: Path, marks: Mapping[str, Mark] | None = None) -> None:
+        self._ids = BatchWriter(folder, "ids", _IDS, marks=marks)
+        self._texts = BatchWriter(folder, "texts", _TEXTS, compression="lz4", marks=marks)
+        mark = marks[_DIGESTS] if marks else None
+        self._digests = ArrayAppender(folder / _DIGESTS, np.uint8, (DIGEST_BYTES,), mark=mark)
         self._id_rows: list[tuple[Any, ...]] = []
         self._text_rows: list[tuple[str, str, str]] = []
         self._characters = 0
-        self.rows = position.rows
+        self.rows = self._ids.rows
 
     def add(self, documents: Iterable[Document], *, keep_text: bool = True) -> None:
         """Add documents, whose metadata must be JSON values."""
@@ -107,13 +99,16 @@ class StoreWriter:
         self._text_rows.clear()
         self._characters = 0
 
-    def sync(self) -> StorePosition:
-        """Make what was added durable."""
+    def sync(self) -> dict[str, Mark]:
+        """Make what was added durable; the marks of the files."""
         self._flush_ids()
         self._flush_texts()
-        for writer in (self._ids, self._texts, self._digests):
-            writer.sync()
-        return StorePosition(self.rows, self._ids.batches, self._texts.batches)
+        return {**self._ids.sync(), **self._texts.sync(), _DIGESTS: self._digests.sync()}
+
+    def close(self) -> None:
+        """Leave the files as they are."""
+        with self:
+            pass
 
     def __enter__(self) -> Self:
         return self
@@ -181,6 +176,19 @@ def _batch(schema: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch
     return pa.record_batch(arrays, schema=schema)
 
 
+def _rows(reader: BatchReader) -> Iterator[tuple[Any, ...]]:
+    """The values of every row."""
+    for batch in reader.batches():
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _document(ids: Sequence[Any], texts: Sequence[Any]) -> Document:
+    """A document, from its rows of the two streams."""
+    (id_, *place), (title, text, metadata) = ids, texts
+    passage = Passage(*place) if place[0] is not None else None
+    return Document(id=id_, title=title, text=text, metadata=orjson.loads(metadata), passage=passage)
+
+
 class StoreReader:
     """Reads the documents of one segment by row."""
 
@@ -198,10 +206,11 @@ class StoreReader:
 
     def document(self, row: int) -> Document:
         """One document."""
-        id_, *place = self.ids.row(row)
-        title, text, metadata = self.texts.row(row)
-        passage = Passage(*place) if place[0] is not None else None
-        return Document(id=id_, title=title, text=text, metadata=orjson.loads(metadata), passage=passage)
+        return _document(self.ids.row(row), self.texts.row(row))
+
+    def documents(self) -> Iterator[Document]:
+        """Every document, in order, one batch in memory at a time."""
+        return map(_document, _rows(self.ids), _rows(self.texts))
 
     def metadata_of(self, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
         """Some rows' metadata."""
@@ -243,7 +252,13 @@ class StoreReader:
 
         return read_columns(self._folder, _COLUMNS, schema, self.rows, of_live)
 
-    def problems(self) -> list[str]:
-        """Read all of it, and name what cannot be."""
+    def problems(self, *, with_text: bool = True) -> list[str]:
+        """Read all of it, and name what cannot be; with texts, also documents that are not those of their digests."""
         found = [*self.ids.problems(), *self.texts.problems()]
-        return found or self.id_index.problems(self.document_ids())
+        found = found or self.id_index.problems(self.document_ids())
+        if with_text and not found:
+            digests = self.digests.all()
+            pairs = enumerate(zip(self.documents(), digests, strict=True))
+            altered = (row for row, (document, digest) in pairs if digest_of(document) != digest.tobytes())
+            found = [f"{self._folder.path / 'texts.arrow'}: row {row} is not what its digest says" for row in altered]
+        return found

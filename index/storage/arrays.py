@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from retrieval.index.storage.files import CheckedFile, File, Folder, damaged
+from retrieval.index.storage.marks import Mark, RunningSum
 
 __all__ = ["ArrayAppender", "DiskArray", "load_array", "read_array"]
 
@@ -82,17 +83,26 @@ def read_array(path: Path) -> NDArray[Any]:
 class ArrayAppender:
     """Writes a .npy file row by row, without knowing how many rows will come.
 
-    With `rows` above 0 the file is there, and goes on after that many; what stood behind them is cut off.
+    With a mark of what was synced earlier, the file is there and goes on from that; what stood behind it is cut off.
     """
 
-    def __init__(self, path: Path, dtype: DTypeLike, row_shape: tuple[int, ...] = (), *, rows: int = 0) -> None:
+    def __init__(
+        self, path: Path, dtype: DTypeLike, row_shape: tuple[int, ...] = (), *, mark: Mark | None = None
+    ) -> None:
         self._dtype = np.dtype(dtype)
         self._row_shape = row_shape
-        self.rows = rows
-        self._file: BinaryIO = path.open("r+b" if rows else "w+b")
-        if rows:
-            self._file.truncate(_HEADER + rows * self._dtype.itemsize * int(np.prod(row_shape)))
+        self._sum = RunningSum(mark)
+        if mark:
+            mark.check(path, _HEADER)
+        self._file: BinaryIO = path.open("r+b" if mark else "w+b")
+        if mark:
+            self._file.truncate(_HEADER + mark.bytes)
         self._write_header()
+
+    @property
+    def rows(self) -> int:
+        """Rows so far."""
+        return self._sum.mark.bytes // (self._dtype.itemsize * int(np.prod(self._row_shape)))
 
     def _write_header(self) -> None:
         # numpy pads the header so that the first dimension can grow without moving the data.
@@ -108,14 +118,16 @@ class ArrayAppender:
 
     def append(self, rows: NDArray[Any]) -> None:
         """Add rows, (n, *row_shape), converted to the file's type."""
-        self._file.write(np.ascontiguousarray(rows, dtype=self._dtype).data)
-        self.rows += len(rows)
+        content = np.ascontiguousarray(rows, dtype=self._dtype).reshape(-1).view(np.uint8).data
+        self._file.write(content)
+        self._sum.add(content)
 
-    def sync(self) -> None:
+    def sync(self) -> Mark:
         """Make the rows so far durable, under a header that counts them."""
         self._write_header()
         self._file.flush()
         os.fsync(self._file.fileno())
+        return self._sum.mark
 
     def __enter__(self) -> Self:
         return self

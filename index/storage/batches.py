@@ -4,7 +4,7 @@ Beside `NAME.arrow` stands `NAME_batches.npy`: where each batch begins, as (row,
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from retrieval.index.storage.arrays import ArrayAppender, DiskArray, read_array
 from retrieval.index.storage.files import Folder, damaged
+from retrieval.index.storage.marks import Mark, RunningSum
 
 __all__ = ["BatchReader", "BatchWriter"]
 
@@ -24,25 +25,39 @@ _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
 class BatchWriter:
-    """Appends record batches; with `batches` above 0 it goes on after that many of a stream that is there."""
+    """Appends record batches; with the marks of what was synced earlier it goes on from that."""
 
     def __init__(
-        self, folder: Path, name: str, schema: pa.Schema, *, compression: str | None = None, batches: int = 0
+        self,
+        folder: Path,
+        name: str,
+        schema: pa.Schema,
+        *,
+        compression: str | None = None,
+        marks: Mapping[str, Mark] | None = None,
     ) -> None:
         self._schema = schema
         self._options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
         self._head = schema.serialize().to_pybytes()
-        index = folder / f"{name}_batches.npy"
-        before = read_array(index)[: batches + 1] if batches else np.array([[0, len(self._head)]])
-        self.rows, self._bytes = map(int, before[-1])
-        self._starts = ArrayAppender(index, np.int64, (2,), rows=batches + 1 if batches else 0)
-        self._file = (folder / f"{name}.arrow").open("r+b" if batches else "wb")
-        if batches:
-            self._file.truncate(self._bytes)
-            self._file.seek(self._bytes)
+        self._path, index = folder / f"{name}.arrow", folder / f"{name}_batches.npy"
+        mark = marks[self._path.name] if marks else None
+        self._sum = RunningSum(mark)
+        if mark:
+            mark.check(self._path)
+        self._starts = ArrayAppender(index, np.int64, (2,), mark=marks[index.name] if marks else None)
+        self._file = self._path.open("r+b" if mark else "wb")
+        if mark:
+            self._file.truncate(mark.bytes)
+            self._file.seek(mark.bytes)
+            self.rows = int(read_array(index)[-1, 0])
         else:
-            self._file.write(self._head)
-            self._starts.append(before)
+            self.rows = 0
+            self._append(self._head)
+
+    def _append(self, content: bytes | memoryview) -> None:
+        self._file.write(content)
+        self._sum.add(content)
+        self._starts.append(np.array([[self.rows, self._sum.mark.bytes]]))
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append one batch; one without rows is left out."""
@@ -53,21 +68,14 @@ class BatchWriter:
             writer.write_batch(batch)
         # What a stream has before its first batch and after its last stands in the file once.
         message = memoryview(sink.getvalue())[len(self._head) : -len(_END)]
-        self._file.write(message)
-        self._bytes += len(message)
         self.rows += batch.num_rows
-        self._starts.append(np.array([[self.rows, self._bytes]]))
+        self._append(message)
 
-    @property
-    def batches(self) -> int:
-        """How many there are."""
-        return self._starts.rows - 1
-
-    def sync(self) -> None:
-        """Make the batches so far durable."""
+    def sync(self) -> dict[str, Mark]:
+        """Make the batches so far durable; the marks of the two files."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._starts.sync()
+        return {self._path.name: self._sum.mark, f"{self._path.stem}_batches.npy": self._starts.sync()}
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +98,7 @@ class BatchReader:
         self._index = DiskArray(folder, f"{name}_batches.npy", np.int64, ndim=2)
         if len(self._index) == 0 or self._index.shape[1:] != (2,):
             raise self._index.damaged("does not say where batches begin")
-        self._starts: NDArray[np.int64] | None = None
+        self._table: NDArray[np.int64] | None = None
         if bytes(self._file.read(0, min(len(self._head), self._file.size))) != self._head:
             raise damaged(self._file.path, f"has other columns than {', '.join(schema.names)}")
         self.rows = int(self._index.slice(len(self._index) - 1, len(self._index))[0, 0])
@@ -102,13 +110,18 @@ class BatchReader:
     @property
     def starts(self) -> NDArray[np.int64]:
         """The row at which each batch begins, and at the end the number of rows."""
-        if self._starts is None:
-            self._starts = np.ascontiguousarray(self._index.all()[:, 0])
-        return self._starts
+        starts: NDArray[np.int64] = self._places()[0]
+        return starts
+
+    def _places(self) -> NDArray[np.int64]:
+        """The rows, and the bytes, at which batches begin: read once, into memory."""
+        if self._table is None:
+            self._table = np.ascontiguousarray(self._index.all().T)
+        return self._table
 
     def batch(self, number: int) -> pa.RecordBatch:
         """One batch; an error if it is damaged."""
-        start, stop = (int(byte) for byte in self._index.slice(number, number + 2)[:, 1])
+        start, stop = (int(byte) for byte in self._places()[1, number : number + 2])
         content = self._file.read(start, stop)
         try:
             if self._compressed:

@@ -17,7 +17,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import ArtifactDamagedError
+from retrieval.errors import ArtifactDamagedError, ArtifactError
 from retrieval.files import sha256_of
 
 __all__ = [
@@ -42,6 +42,9 @@ CHECKSUMS = "checksums.crc32"
 _AT_ONCE = 16 * BLOCK
 
 _LOOK_EVERY = 1e-3
+
+# Files of at most this size are kept in memory.
+_SMALL = 1 << 18
 
 _ALTERED = "its checksum is not the manifest's"
 
@@ -79,25 +82,28 @@ class Folder(Protocol):
 
 
 class CheckedFile:
-    """A file mapped into memory; `read` compares the blocks it needs with their checksums, once."""
+    """A file mapped into memory; `read` compares the blocks it needs with their checksums, once.
 
-    def __init__(self, path: Path, name: str, ledger: "Ledger") -> None:
+    A small file is read at once instead, and so cannot change afterwards, nor keeps a descriptor.
+    """
+
+    def __init__(self, path: Path, name: str, size: int, sums: "_Checksums") -> None:
         self.path = path
-        self.size = ledger.entries[name].bytes
+        self.size = size
         self._name = name
-        self._ledger = ledger
+        self._sums = sums
         try:
             with path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                # An empty file cannot be mapped.
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else None
-        except FileNotFoundError as error:
+                there = os.fstat(file.fileno()).st_size
+                is_small = there <= _SMALL
+                self._map = None if is_small else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self.unchecked = memoryview(file.read() if self._map is None else self._map)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise damaged(path, "is missing") from error
         except OSError as error:
-            raise damaged(path, f"cannot be read ({error.strerror})") from error
-        if size != self.size:
-            raise damaged(path, f"has {size} bytes, expected {self.size}")
-        self.unchecked = memoryview(self._map) if self._map else memoryview(b"")
+            raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
+        if there != size:
+            raise damaged(path, f"has {there} bytes, expected {size}")
         self._checked = np.zeros(_blocks(size), dtype=bool)
         self._whole = False
 
@@ -114,12 +120,16 @@ class CheckedFile:
         pending = np.flatnonzero(~self._checked[first : _blocks(stop)])
         if len(pending) == 0:
             return
-        sums = self._ledger.sums_of(self._name)
+        sums = self._sums.of(self._name)
         for block in pending + first:
             if zlib.crc32(self.unchecked[block * BLOCK : (block + 1) * BLOCK]) != sums[block]:
                 raise damaged(self.path, f"is not as it was written, from byte {block * BLOCK}")
             self._checked[block] = True
         self._whole = bool(self._checked.all())
+
+    def is_whole(self, entries: Mapping[str, FileEntry]) -> bool:
+        """Whether what was opened has its digest."""
+        return hashlib.sha256(self.unchecked).hexdigest() == entries[self._name].sha256
 
     def check_length(self) -> None:
         """An error if the file has been cut since: reading the map where it was would end the process."""
@@ -159,15 +169,53 @@ class _CheckedFolder:
         return self._ledger.file(f"{self._name}/{name}")
 
 
+class _Checksums:
+    """The checksums of all files' blocks: those that were computed, or those of a table on disk, read when needed."""
+
+    def __init__(self, root: Path, entries: Mapping[str, FileEntry]) -> None:
+        self._root = root
+        self._entries = entries
+        self._sums: dict[str, NDArray[np.uint32]] = {}
+
+    def of(self, name: str) -> NDArray[np.uint32]:
+        """A file's."""
+        if name not in self._sums:
+            self._read()
+        return self._sums[name]
+
+    def put(self, name: str, sums: NDArray[np.uint32]) -> None:
+        """Keep a file's."""
+        self._sums[name] = sums
+
+    def table(self) -> bytes:
+        """All of them, files in ascending order of their names."""
+        sums = [np.empty(0, dtype="<u4"), *(self._sums[name] for name in sorted(self._sums))]
+        return np.concatenate(sums).astype("<u4").tobytes()
+
+    def load(self, content: memoryview, path: Path) -> None:
+        """Remember the table on disk, which is looked at when it is first needed."""
+        self._content, self._path = content, path
+
+    def _read(self) -> None:
+        name = self._path.relative_to(self._root).as_posix()
+        if hashlib.sha256(self._content).hexdigest() != self._entries[name].sha256:
+            raise damaged(self._path, "is not as it was written")
+        table = np.frombuffer(self._content, dtype="<u4")
+        covered = sorted(other for other in self._entries if other != name)
+        ends = np.cumsum([_blocks(self._entries[other].bytes) for other in covered], dtype=np.int64)
+        if len(table) != (ends[-1] if len(ends) else 0):
+            raise damaged(self._path, "does not fit the files")
+        self._sums = dict(zip(covered, np.split(table, ends[:-1]), strict=True))
+
+
 class Ledger:
     """What each file below `root` must be; names are relative to it, with the folder that they are in."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.entries: dict[str, FileEntry] = {}
-        self._sums: dict[str, NDArray[np.uint32]] = {}
+        self._sums = _Checksums(root, self.entries)
         self._files: dict[str, CheckedFile] = {}
-        self._table: CheckedFile | None = None
         self._look_again = 0.0
 
     @classmethod
@@ -178,7 +226,7 @@ class Ledger:
         for name in entries:
             file = ledger.file(name)
             if name.endswith(f"/{CHECKSUMS}"):
-                ledger._table = file
+                ledger._sums.load(file.unchecked, file.path)
         return ledger
 
     def file(self, name: str) -> CheckedFile:
@@ -186,31 +234,12 @@ class Ledger:
         if name not in self.entries:
             raise damaged(self.root / name, "is not part of this index")
         if name not in self._files:
-            self._files[name] = CheckedFile(self.root / name, name, self)
+            self._files[name] = CheckedFile(self.root / name, name, self.entries[name].bytes, self._sums)
         return self._files[name]
 
     def folder(self, name: str) -> Folder:
         """One of the folders."""
         return _CheckedFolder(self, name)
-
-    def sums_of(self, name: str) -> NDArray[np.uint32]:
-        """The checksums of a file's blocks."""
-        if not self._sums:
-            self._read_table()
-        return self._sums[name]
-
-    def _read_table(self) -> None:
-        if self._table is None:
-            raise damaged(self.root, f"has no {CHECKSUMS}")
-        name = str(self._table.path.relative_to(self.root))
-        if hashlib.sha256(self._table.unchecked).hexdigest() != self.entries[name].sha256:
-            raise damaged(self._table.path, "is not as it was written")
-        table = np.frombuffer(self._table.unchecked, dtype="<u4")
-        covered = [other for other in self.entries if other != name]
-        ends = np.cumsum([_blocks(self.entries[other].bytes) for other in covered], dtype=np.int64)
-        if len(table) != (ends[-1] if len(ends) else 0):
-            raise damaged(self._table.path, "does not fit the files")
-        self._sums = dict(zip(covered, np.split(table, ends[:-1]), strict=True))
 
     def check_lengths(self) -> None:
         """An error if one of the mapped files has been cut since it was opened; looked at once in a millisecond."""
@@ -222,31 +251,31 @@ class Ledger:
             file.check_length()
 
     def problems(self) -> list[str]:
-        """Read every file, and name those that are not as they were written."""
-        return [
-            f"{file.path}: {_ALTERED}"
-            for name, file in self._files.items()
-            if hashlib.sha256(file.unchecked).hexdigest() != self.entries[name].sha256
-        ]
+        """Read every file, and name those that are not as they were written; of one that is gone, what was opened."""
+        there = {name: entry for name, entry in self.entries.items() if (self.root / name).exists()}
+        gone = (file for name, file in self._files.items() if name not in there)
+        found = altered_files(self.root, there)
+        return found + [f"{file.path}: {_ALTERED}" for file in gone if not file.is_whole(self.entries)]
 
     def add(self, folder: str) -> None:
         """Enter every file below a folder, as it is now."""
         for path in sorted((self.root / folder).rglob("*")):
             if path.is_file():
                 name = path.relative_to(self.root).as_posix()
-                self.entries[name], self._sums[name] = _measure(path)
+                self.entries[name], sums = _measure(path)
+                self._sums.put(name, sums)
 
     def take(self, other: "Ledger", folder: str) -> None:
         """Enter the files below a folder that another ledger has."""
         for name, entry in other.entries.items():
             if name.startswith(f"{folder}/"):
-                self.entries[name], self._sums[name] = entry, other.sums_of(name)
+                self.entries[name] = entry
+                self._sums.put(name, other._sums.of(name))
 
     def write(self, folder: str) -> None:
         """Write the checksums of all entries' blocks into a folder, and enter that file as well."""
         path = self.root / folder / CHECKSUMS
-        table = [np.empty(0, dtype="<u4"), *(self._sums[name] for name in self.entries)]
-        path.write_bytes(np.concatenate(table).astype("<u4").tobytes())
+        path.write_bytes(self._sums.table())
         self.entries[f"{folder}/{CHECKSUMS}"] = _measure(path)[0]
 
 

@@ -44,9 +44,9 @@ class WriterLock:
         self._file.seek(0)
         try:
             holder = orjson.loads(self._file.read())
-        except orjson.JSONDecodeError:
+            return f"process {holder['pid']} on {holder['host']}"
+        except (orjson.JSONDecodeError, KeyError, TypeError):
             return "another process"  # which has not come to write its name
-        return f"process {holder['pid']} on {holder['host']}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -29,9 +29,10 @@ from retrieval.cli.options import (
     parse_filter,
 )
 from retrieval.corpus import ReadReport
-from retrieval.errors import ArtifactDamagedError, InputError
+from retrieval.errors import ArtifactDamagedError, CorpusError, InputError
 from retrieval.formats import STDIN
 from retrieval.index.artifact import problems_at
+from retrieval.index.journal import Journal
 from retrieval.index.manifest import Provenance, read_manifest
 from retrieval.indexing import Index
 from retrieval.pipeline import load_query_encoder
@@ -185,8 +186,11 @@ def _resumable() -> Iterator[None]:
 
 def _lines(path: Path) -> list[str]:
     """The lines of a file, without empty ones."""
-    text = sys.stdin.read() if str(path) == STDIN else path.read_text(encoding="utf-8")
-    return [line for line in text.splitlines() if line]
+    try:
+        text = sys.stdin.read() if str(path) == STDIN else path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(str(path), None, f"not UTF-8 ({error})") from error
+    return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
 
 
 def _tell(index: Index, report: ReadReport | None, *, json: bool) -> None:
@@ -224,6 +228,7 @@ def info(directory: DirectoryArgument, json: JsonOption = False) -> None:
         ["corpus", ", ".join(manifest.provenance.corpus)],
         ["built", _origin(manifest.provenance)],
         *([["changed", _origin(manifest.changed)]] if manifest.changed else []),
+        *_unfinished_rows(index),
     ]
     print_table(["", str(directory)], rows, figures=False)
 
@@ -283,6 +288,12 @@ def verify(directory: DirectoryArgument, json: JsonOption = False) -> None:
             hint="restore the index from a copy, or build it again",
         )
     say(f"{directory}: {files} files as they were written, and sound")
+
+
+def _unfinished_rows(index: Index) -> Iterator[list[str]]:
+    journal = Journal.read(index.path)
+    if journal and journal.work != index.manifest.work:
+        yield ["unfinished", f"{journal.settings['job']} of {journal.rows:,} {_unit(index)} so far"]
 
 
 def _summary(index: Index) -> dict[str, Any]:

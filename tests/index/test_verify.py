@@ -65,7 +65,7 @@ def test_a_sound_index_has_no_problems(index: Index) -> None:
         ("texts_batches.npy", put((0, 0), 1), "texts.arrow: record batch 0 does not fit texts_batches.npy"),
         ("id_hashes.npy", put(0, 0), "id_hashes.npy: does not fit the documents' ids"),
         ("id_rows.npy", put(0, 3), "id_hashes.npy: does not fit the documents' ids"),
-        ("digests.npy", put((0, 0), 0), "digests are not those of the fingerprint"),
+        ("digests.npy", put((0, 0), 0), "texts.arrow: row 0 is not what its digest says"),
     ],
 )
 def test_what_does_not_fit_is_named(

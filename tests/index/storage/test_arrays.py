@@ -39,11 +39,16 @@ def test_an_appender_goes_on_after_some_rows(
     path = tmp_path_factory.mktemp("arrays") / "array.npy"
     with ArrayAppender(path, np.int64) as appender:
         appender.append(np.arange(kept))
-        appender.sync()
+        mark = appender.sync()
         appender.append(np.full(lost, -1))
-    with ArrayAppender(path, np.int64, rows=kept) as appender:
+    with ArrayAppender(path, np.int64, mark=mark) as appender:
         appender.append(np.arange(kept, kept + more))
     np.testing.assert_array_equal(np.load(path), np.arange(kept + more))
+    # What is not whole any more is not gone on with.
+    for damage in (lambda content: content[:-1], lambda content: content[:-1] + bytes([content[-1] ^ 1])):
+        path.write_bytes(damage(path.read_bytes()[: 128 + 8 * kept]))
+        with pytest.raises(ArtifactDamagedError, match=r"array\.npy: the work of an interrupted build"):
+            ArrayAppender(path, np.int64, mark=mark)
 
 
 def test_an_array_of_another_kind_is_an_error(tmp_path: Path) -> None:
