@@ -61,9 +61,10 @@ class ArtifactWriter:
             read_manifest(self.path)
         elif there and self._place is Place.NEW:
             raise ArtifactExistsError(f"{self.path} already holds an index", hint="replace it with --overwrite")
-        elif self.path.exists() and not _is_ours(self.path):
+        elif self.path.exists() and (others := _others(self.path)):
             raise ArtifactExistsError(
-                f"{self.path} is there and is not just an index", hint="name a new or an empty folder"
+                f"{self.path} is there and is not just an index: it holds {', '.join(others[:3])}",
+                hint="name a new or an empty folder",
             )
         if (self.path / WORK).is_file():
             raise ArtifactExistsError(f"{self.path / WORK} is no folder", hint="name a new or an empty folder")
@@ -144,9 +145,21 @@ class ArtifactWriter:
                 pass  # what goes wrong here must not hide the error that led here; the next writer sweeps again
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a folder is empty or holds an index, or a part of one, and nothing else."""
-    names = {inside.name for inside in path.iterdir()} if path.is_dir() else {path.name}
-    others = names - {MANIFEST, LOCK, f".{MANIFEST}.new"}
-    # Folders and manifests of these names may be anybody's; a writer leaves its lock beside them first.
-    return not names or (LOCK in names and all(_FOLDERS.fullmatch(name) for name in others))
+def _others(path: Path) -> list[str]:
+    """What stands at a path beside an index or a part of one."""
+    if not path.is_dir():
+        return [path.name]
+    names = sorted(inside.name for inside in path.iterdir())
+    ours = {MANIFEST, LOCK, f".{MANIFEST}.new"}
+    # Folders of these names may be anybody's; a writer leaves its lock beside them first, and a copy has a manifest.
+    if LOCK not in names and not _is_index(path):
+        return names
+    return [name for name in names if name not in ours and not _FOLDERS.fullmatch(name)]
+
+
+def _is_index(path: Path) -> bool:
+    try:
+        read_manifest(path)
+    except (ArtifactMissingError, ArtifactDamagedError, ArtifactVersionError):
+        return False
+    return True

@@ -26,7 +26,7 @@ from retrieval.index.journal import Journal
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.index.storage.files import PlainFolder
-from retrieval.index.storage.marks import Mark, mark_of
+from retrieval.index.storage.marks import Mark, check_marks, mark_of
 from retrieval.index.writer import ArtifactWriter
 from retrieval.protocols import Encoder, Progress
 from retrieval.streams import windows
@@ -161,15 +161,14 @@ class _Stager:
 
     def _check_work(self) -> None:
         """An error if what an interrupted build left is not as it was; what it had not made durable is cut off."""
+        journal = self.journal
         try:
-            if self.journal.store:
-                StoreWriter(self._folder, self.journal.store).close()
-            for name, mark in self.journal.postings.items():
-                mark.check(self._writer.work / name)
-            if self.journal.vectors and self._job.encoder:
-                self._vectors(self._job.encoder).close()
+            check_marks(self._folder, {**journal.store, **journal.vectors})
+            check_marks(self._writer.work, journal.postings)
         except ArtifactDamagedError as error:
             raise UnfinishedBuildError(str(error), hint=_DISCARD) from error
+        if journal.store:
+            StoreWriter(self._folder, journal.store).close()
 
     def _vectors(self, encoder: Encoder) -> VectorWriter:
         journal = self.journal

@@ -55,11 +55,6 @@ class VectorWriter:
         """Make what was added durable; the marks of the files."""
         return {VECTORS: self._vectors.sync(), ROWS: self._rows.sync()}
 
-    def close(self) -> None:
-        """Leave the files as they are."""
-        with self:
-            pass
-
     def __enter__(self) -> Self:
         return self
 

@@ -18,7 +18,9 @@ _HASHES, _ROWS = "id_hashes.npy", "id_rows.npy"
 def hashes_of(ids: Iterable[str]) -> NDArray[np.uint64]:
     """A 64-bit hash of each id; different ids may, very rarely, share one."""
     blake2b = hashlib.blake2b
-    digests = b"".join(blake2b(id_.encode(errors="surrogatepass"), digest_size=8).digest() for id_ in ids)
+    digests = bytearray()
+    for id_ in ids:
+        digests += blake2b(id_.encode(errors="surrogatepass"), digest_size=8).digest()
     return np.frombuffer(digests, dtype="<u8")
 
 

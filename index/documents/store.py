@@ -149,7 +149,9 @@ def finish_store(folder: Path, counts: FieldCounts | None = None) -> None:
         counts = FieldCounts()
         for metadata in chain.from_iterable(map(_metadata, texts.batches())):
             counts.add(metadata)
-    write_columns(folder / _COLUMNS, counts, (_metadata(batch) for batch in texts.batches()))
+    rows = chain.from_iterable(map(_metadata, texts.batches()))
+    # Few large batches: a filter pays for each.
+    write_columns(folder / _COLUMNS, counts, iter(lambda: list(islice(rows, _ID_ROWS)), []))
     write_id_index(folder, (name for batch in ids.batches() for name in _document_ids(batch)))
 
 

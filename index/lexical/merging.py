@@ -22,7 +22,7 @@ from retrieval.index.storage.arrays import ArrayAppender
 __all__ = ["Source", "merge"]
 
 # Postings handled at a time; a term with more of them is handled by itself.
-_POSTINGS_AT_ONCE = 1 << 21
+_POSTINGS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from retrieval.index.storage.files import CheckedFile, File, Folder, damaged
-from retrieval.index.storage.marks import Mark, RunningSum
+from retrieval.index.storage.marks import NPY_HEADER, Mark, RunningSum
 
 __all__ = ["ArrayAppender", "DiskArray", "load_array", "read_array"]
-
-# numpy pads headers of these arrays to this size, which leaves room for any number of rows.
-_HEADER = 128
 
 
 class DiskArray:
@@ -26,7 +23,7 @@ class DiskArray:
         self.file: File = folder.open(name)
         expected = [np.dtype(one) for one in (dtype if isinstance(dtype, tuple) else (dtype,))]
         try:
-            header = io.BytesIO(self.file.read(0, min(_HEADER, self.file.size)))
+            header = io.BytesIO(self.file.read(0, min(NPY_HEADER, self.file.size)))
             np.lib.format.read_magic(header)
             self.shape, fortran, self.dtype = np.lib.format.read_array_header_1_0(header)
         except ValueError as error:
@@ -92,11 +89,9 @@ class ArrayAppender:
         self._dtype = np.dtype(dtype)
         self._row_shape = row_shape
         self._sum = RunningSum(mark)
-        if mark:
-            mark.check(path, _HEADER)
         self._file: BinaryIO = path.open("r+b" if mark else "w+b")
         if mark:
-            self._file.truncate(_HEADER + mark.bytes)
+            self._file.truncate(NPY_HEADER + mark.bytes)
         self._write_header()
 
     @property
@@ -113,7 +108,7 @@ class ArrayAppender:
         }
         self._file.seek(0)
         np.lib.format.write_array_header_1_0(self._file, description)
-        assert self._file.tell() == _HEADER
+        assert self._file.tell() == NPY_HEADER
         self._file.seek(0, os.SEEK_END)
 
     def append(self, rows: NDArray[Any]) -> None:

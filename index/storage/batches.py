@@ -42,8 +42,6 @@ class BatchWriter:
         self._path, index = folder / f"{name}.arrow", folder / f"{name}_batches.npy"
         mark = marks[self._path.name] if marks else None
         self._sum = RunningSum(mark)
-        if mark:
-            mark.check(self._path)
         self._starts = ArrayAppender(index, np.int64, (2,), mark=marks[index.name] if marks else None)
         self._file = self._path.open("r+b" if mark else "wb")
         if mark:

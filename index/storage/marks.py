@@ -1,27 +1,26 @@
 """How much of a growing file is durable, and its checksum: unfinished work is gone on with only if it is whole."""
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.index.storage.files import damaged
 
-__all__ = ["Mark", "RunningSum", "mark_of"]
+__all__ = ["NPY_HEADER", "Mark", "RunningSum", "check_marks", "mark_of"]
+
+NPY_HEADER = 128
+"""Bytes to which numpy pads the header of an array, which leaves room for any number of rows."""
 
 _AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Mark:
-    """The first bytes of a file, without a header that changes: how many, and their CRC-32."""
+    """The first bytes of a file, without the header of a .npy file, which changes: how many, and their CRC-32."""
 
     bytes: int
     crc32: int
-
-    def check(self, path: Path, header: int = 0) -> None:
-        """An error if the file does not begin, after its header, with what was there."""
-        if not path.is_file() or _sum_of(path, header, self.bytes) != self:
-            raise damaged(path, "the work of an interrupted build is not as it was written")
 
 
 class RunningSum:
@@ -37,14 +36,21 @@ class RunningSum:
 
 def mark_of(path: Path) -> Mark:
     """The mark of a whole file."""
-    return _sum_of(path, 0, path.stat().st_size)
+    return _mark(path, path.stat().st_size)
 
 
-def _sum_of(path: Path, start: int, size: int) -> Mark:
-    """The mark of a part of a file."""
+def check_marks(folder: Path, marks: Mapping[str, Mark]) -> None:
+    """An error if a file does not begin with what was there."""
+    for name, mark in marks.items():
+        path = folder / name
+        if not path.is_file() or _mark(path, mark.bytes) != mark:
+            raise damaged(path, "unfinished work is not as it was written")
+
+
+def _mark(path: Path, size: int) -> Mark:
     total = RunningSum()
     with path.open("rb") as file:
-        file.seek(start)
+        file.seek(NPY_HEADER if path.suffix == ".npy" else 0)
         while total.mark.bytes < size and (part := file.read(min(_AT_ONCE, size - total.mark.bytes))):
             total.add(part)
     return total.mark

@@ -9,6 +9,7 @@ from retrieval.errors import ArtifactDamagedError
 from retrieval.files import write_whole
 from retrieval.index.storage.arrays import ArrayAppender, DiskArray, load_array
 from retrieval.index.storage.files import PlainFolder
+from retrieval.index.storage.marks import check_marks
 
 
 @given(sizes=st.lists(st.integers(0, 50), max_size=6), width=st.integers(1, 4))
@@ -44,11 +45,12 @@ def test_an_appender_goes_on_after_some_rows(
     with ArrayAppender(path, np.int64, mark=mark) as appender:
         appender.append(np.arange(kept, kept + more))
     np.testing.assert_array_equal(np.load(path), np.arange(kept + more))
+    check_marks(path.parent, {path.name: mark})
     # What is not whole any more is not gone on with.
     for damage in (lambda content: content[:-1], lambda content: content[:-1] + bytes([content[-1] ^ 1])):
         path.write_bytes(damage(path.read_bytes()[: 128 + 8 * kept]))
-        with pytest.raises(ArtifactDamagedError, match=r"array\.npy: the work of an interrupted build"):
-            ArrayAppender(path, np.int64, mark=mark)
+        with pytest.raises(ArtifactDamagedError, match=r"array\.npy: unfinished work is not as it was written"):
+            check_marks(path.parent, {path.name: mark})
 
 
 def test_an_array_of_another_kind_is_an_error(tmp_path: Path) -> None:
