@@ -91,6 +91,10 @@ class Job:
     replace: bool = False
     shard_documents: int = SHARD_DOCUMENTS
 
+    def __post_init__(self) -> None:
+        if self.shard_documents < 1:
+            raise InputError(f"a shard needs at least 1 document; got {self.shard_documents}")
+
     def settings(self) -> dict[str, Any]:
         """It as JSON gives it back."""
         content = {

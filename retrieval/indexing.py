@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
@@ -85,8 +86,6 @@ class Index(Artifact):
         options = LexicalOptions() if lexical is True else lexical or None
         if options is None and dense is None:
             raise InputError("an index needs a lexical or a dense part", hint="name an encoder: --dense minilm")
-        if shard_documents < 1:
-            raise InputError(f"a shard needs at least 1 document; got {shard_documents}")
         path = Path(path)
         with ArtifactWriter(path, Place.NEW_OR_INDEX if overwrite else Place.NEW) as writer:
             job = Job(
@@ -189,11 +188,11 @@ class Index(Artifact):
             DocumentMissingError: an id is not there, and `missing_ok` is not set.
             FilterError: the filter cannot be understood.
         """
-        if isinstance(ids, str):
-            raise InputError(f"ids must be several strings; got {ids!r}")
+        ids = list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str) else [ids]
+        if not all(isinstance(id_, str) for id_ in ids):
+            raise InputError(f"ids must be strings; got {ids!r}")
         with ArtifactWriter(self.path, Place.INDEX) as writer:
             base = _base(writer)
-            ids = list(ids)
             places, ordinals = base.documents.find(ids)
             unknown = [ids[place] for place in np.setdiff1d(np.arange(len(ids)), places)]
             if unknown and not missing_ok:
@@ -289,6 +288,7 @@ def _provenance(corpus: object) -> Provenance:
     )
 
 
+@cache
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that can change a result; absent ones are left out."""
     names = ("retrieval-engine", "bm25s", "PyStemmer", "numba", "numpy", "scipy", "faiss-cpu", "faiss-gpu", "torch")

@@ -109,6 +109,7 @@ class CheckedFile:
 
     def read(self, start: int, stop: int) -> memoryview:
         """The bytes from `start` to before `stop`, without copying them."""
+        self.check_length()
         self.check(start, stop)
         return self.unchecked[start:stop]
 
@@ -246,9 +247,9 @@ class Ledger:
         now = time.monotonic()
         if now < self._look_again:
             return
-        self._look_again = now + _LOOK_EVERY
         for file in self._files.values():
             file.check_length()
+        self._look_again = now + _LOOK_EVERY
 
     def problems(self) -> list[str]:
         """Read every file, and name those that are not as they were written; of one that is gone, what was opened."""
