@@ -1,7 +1,7 @@
 """Arrays on disk, as .npy files: read in slices, appended to when written."""
 
-import io
 import os
+import re
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -11,6 +11,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from retrieval.index.storage.files import CheckedFile, File, Folder, damaged
 from retrieval.index.storage.marks import NPY_HEADER, Mark, RunningSum
+
+# Format 1.0, padded to NPY_HEADER bytes, in C order.
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00\x76\x00\{'descr': '(?P<dtype>[^']{2,6})', "
+    rb"'fortran_order': False, 'shape': \((?P<shape>[\d, ]*)\), \} *\n"
+)
 
 __all__ = ["ArrayAppender", "DiskArray", "load_array", "read_array"]
 
@@ -22,15 +28,15 @@ class DiskArray:
         """A damaged-artifact error if the file is not of (one of) the types and this number of dimensions."""
         self.file: File = folder.open(name)
         expected = [np.dtype(one) for one in (dtype if isinstance(dtype, tuple) else (dtype,))]
-        try:
-            header = io.BytesIO(self.file.read(0, min(NPY_HEADER, self.file.size)))
-            np.lib.format.read_magic(header)
-            self.shape, fortran, self.dtype = np.lib.format.read_array_header_1_0(header)
-        except ValueError as error:
-            raise self.damaged(f"not a readable array ({error})") from error
-        if self.dtype not in expected or len(self.shape) != ndim or fortran:
+        # numpy's own reading of a header goes through Python's compiler, which is most of the time to open an index.
+        header = _HEADER.match(self.file.read(0, min(NPY_HEADER, self.file.size)))
+        if header is None:
+            raise self.damaged("not a readable array")
+        self.dtype = np.dtype(header["dtype"].decode())
+        self.shape = tuple(int(number) for number in header["shape"].split(b",") if number.strip())
+        if self.dtype not in expected or len(self.shape) != ndim:
             raise self.damaged(f"holds {len(self.shape)}-d {self.dtype}, expected {ndim}-d {expected[0]}")
-        self._start = header.tell()
+        self._start = NPY_HEADER
         self._row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
         if self.file.size != self._start + len(self) * self._row_bytes:
             raise self.damaged(f"has {self.file.size} bytes, which is not {self.shape} of {self.dtype}")
