@@ -150,7 +150,7 @@ def add(
 @app.command()
 def delete(
     directory: DirectoryArgument,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Documents to delete.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Documents to delete.")] = None,
     ids_from: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file with one id on each line; - for stdin.")
     ] = None,
