@@ -142,9 +142,14 @@ def _union(vocabularies: Sequence[pa.LargeBinaryArray]) -> tuple[pa.LargeBinaryA
     """All terms, sorted, and for each vocabulary its terms' places among them."""
     if len(vocabularies) == 1:
         return vocabularies[0], [np.arange(len(vocabularies[0]))]
-    unique = pa.chunked_array(vocabularies, pa.large_binary()).unique()
-    terms = unique.take(pc.sort_indices(unique))
-    return terms, [np.asarray(pc.index_in(own, value_set=terms), dtype=np.int64) for own in vocabularies]
+    if not vocabularies:
+        return pa.array([], pa.large_binary()), []
+    encoded = pa.chunked_array(vocabularies, pa.large_binary()).combine_chunks().dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary)
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[np.asarray(order)] = np.arange(len(order))
+    ends = np.cumsum([len(own) for own in vocabularies])[:-1]
+    return encoded.dictionary.take(order), np.split(ranks[np.asarray(encoded.indices)], ends)
 
 
 def _blocks(starts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
