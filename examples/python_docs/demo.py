@@ -23,7 +23,7 @@ QUESTIONS = (
 def main(out: Path) -> None:
     """Write everything below `out`."""
     print("The documentation on this computer becomes two corpora:")
-    extract.main([str(out), "--limit", "400"])
+    extract.main([str(out), "--limit", "150"])
     index = f"{out}/index"
     command("index", "build", f"{out}/stdlib/corpus.jsonl", "--out", index, "--dense", "minilm", "--overwrite")
     command(
