@@ -49,7 +49,10 @@ class Artifact:
         self.dense: DenseSearcher | None = None
         if part := manifest.lexical:
             folder = self.ledger.folder(f"{manifest.folder}/lexical")
-            self.lexical = LexicalSearcher(folder, part.analyzer, manifest.rows)
+            shifts = bool(part.bm25.absent_saturation)
+            self.lexical = LexicalSearcher(
+                folder, part.analyzer, manifest.rows, impacts=part.impacts, scale=part.scale, shifts=shifts
+            )
         if dense := manifest.dense:
             readers = [
                 VectorReader(folder, segment.rows, dense.dimensions)

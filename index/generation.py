@@ -16,7 +16,7 @@ from retrieval.index.documents.fingerprint import Fingerprint
 from retrieval.index.documents.metadata import FieldCounts
 from retrieval.index.documents.store import StoreReader, StoreWriter, finish_store
 from retrieval.index.lexical.merging import Source, merge
-from retrieval.index.lexical.postings import PostingsReader
+from retrieval.index.lexical.postings import ShardReader, StoredPostings
 from retrieval.index.manifest import LexicalPart, Manifest, SegmentEntry
 from retrieval.index.storage.files import Folder, Ledger, PlainFolder
 from retrieval.index.writer import ArtifactWriter
@@ -131,11 +131,11 @@ class _Change:
         if not layout.live.all():
             np.save(self._generation / DELETED, ~layout.live)
         (self._generation / FIELDS).write_bytes(orjson.dumps(self._fields().content()))
-        if self._like.lexical:
-            self._write_lexical(layout, self._like.lexical)
+        if part := self._like.lexical:
+            part = part.model_copy(update={"scale": self._write_lexical(layout, part)})
         self._ledger.add(self._generation.name)
         self._ledger.write(self._generation.name)
-        self._writer.commit(self._manifest(layout))
+        self._writer.commit(self._manifest(layout, part))
 
     def _base_segments(self) -> Iterator[_Segment]:
         if self._base is None:
@@ -225,12 +225,15 @@ class _Change:
             counts.update(self._staged.fields)
         return counts
 
-    def _write_lexical(self, layout: _Layout, part: LexicalPart) -> None:
+    def _write_lexical(self, layout: _Layout, part: LexicalPart) -> float:
+        """Write the postings of all documents; what a stored impact of 1 stands for."""
         folder = self._generation / "lexical"
         folder.mkdir()
-        readers = [self._base.lexical.postings] if self._base is not None and self._base.lexical else []
+        readers: list[StoredPostings] = []
+        if self._base is not None and self._base.lexical:
+            readers.append(self._base.lexical.postings)
         shards = self._staged.shards if self._staged else ()
-        readers += [PostingsReader(PlainFolder(shard)) for shard in shards]
+        readers += [ShardReader(PlainFolder(shard)) for shard in shards]
         lengths = np.zeros(len(layout.live), dtype=np.int32)
         sources, first = [], 0
         for reader in readers:
@@ -239,7 +242,7 @@ class _Change:
             lengths[places[places >= 0]] = own[places >= 0]
             sources.append(Source(reader, _as_shift(places)))
             first += len(own)
-        merge(sources, lengths, layout.live, part.bm25, folder)
+        return merge(sources, lengths, layout.live, part.bm25, folder, part.impacts)
 
     def _fingerprint(self) -> str:
         fingerprint = Fingerprint(self._base.manifest.fingerprint if self._base is not None else "")
@@ -247,11 +250,10 @@ class _Change:
             for digest in self._base.documents.digests_of(self._removed):
                 fingerprint.remove(digest)
         if self._staged:
-            for row in self._segments[-1].store.digests.all():
-                fingerprint.add(row.tobytes())
+            fingerprint.add_all(self._segments[-1].store.digests.all())
         return str(fingerprint)
 
-    def _manifest(self, layout: _Layout) -> Manifest:
+    def _manifest(self, layout: _Layout, lexical: LexicalPart | None) -> Manifest:
         dense = self._like.dense
         if dense:
             folders = [self._ledger.folder(entry.name) for entry in layout.entries]
@@ -268,6 +270,7 @@ class _Change:
                 "deleted": len(layout.live) - documents,
                 "fingerprint": self._fingerprint(),
                 "segments": layout.entries,
+                "lexical": lexical,
                 "dense": dense,
                 "work": self._staged.work if self._staged else self._like.work,
                 "files": self._ledger.entries,

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +18,7 @@ __all__ = [
     "FORMAT",
     "MANIFEST",
     "DensePart",
+    "Impacts",
     "LexicalPart",
     "Manifest",
     "Provenance",
@@ -27,7 +28,7 @@ __all__ = [
     "write_manifest",
 ]
 
-FORMAT = 2
+FORMAT = 3
 """Raised when an older version could not read what this one writes."""
 
 MANIFEST = "manifest.json"
@@ -37,15 +38,21 @@ FileName = Annotated[str, Field(pattern=r"^(segment|generation)-\d+(/\w+)*/\w+\.
 """Below the index' folder, and nowhere else."""
 
 
+Impacts = Literal["exact", "u16", "u8"]
+"""How impacts are stored: as they are, or in steps of 16 or 8 bits."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LexicalPart(_Model):
-    """What decides the lexical scores."""
+    """What decides the lexical scores; `scale` is what a stored impact of 1 stands for."""
 
     analyzer: AnalyzerSettings
     bm25: BM25
+    impacts: Impacts = "exact"
+    scale: float = 1.0
 
 
 class DensePart(_Model):

@@ -25,6 +25,8 @@ from retrieval.index.generation import Staged
 from retrieval.index.journal import Journal
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
+from retrieval.index.lexical.postings import IMPACT_TYPES
+from retrieval.index.manifest import Impacts
 from retrieval.index.storage.files import PlainFolder
 from retrieval.index.storage.marks import Mark, check_marks, mark_of
 from retrieval.index.writer import ArtifactWriter
@@ -59,10 +61,15 @@ def _english() -> AnalyzerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LexicalOptions:
-    """How texts are analysed and scored."""
+    """How texts are analysed and scored, and scores stored: `exact`, or in steps of 16 or 8 bits as `u16` or `u8`."""
 
     analyzer: AnalyzerSettings = field(default_factory=_english)
     bm25: BM25 = field(default_factory=BM25)
+    impacts: Impacts = "exact"
+
+    def __post_init__(self) -> None:
+        if self.impacts not in IMPACT_TYPES:
+            raise InputError(f"impacts must be one of {', '.join(IMPACT_TYPES)}; got {self.impacts!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +221,8 @@ class _Stager:
 
     def _count(self, shard: list[Document]) -> None:
         for document in shard:
-            self._fields.add(orjson.loads(metadata_json(document)))  # as it will be read: dates are strings
+            if document.metadata:
+                self._fields.add(orjson.loads(metadata_json(document)))  # as it will be read: dates are strings
 
     def _write_postings(self, number: int, shard: list[Document], options: LexicalOptions) -> dict[str, Mark]:
         from retrieval.index.lexical.builder import PostingsBuilder

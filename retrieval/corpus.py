@@ -144,23 +144,32 @@ class _BadRecordError(Exception):
 
 
 def _document(fields: Mapping[str, Any], columns: Columns) -> Document:
-    id_field, title_field, text_field = (_taken(fields, names) for names in (columns.id, columns.title, columns.text))
+    rest = dict(fields)
+    id_field, title_field, text_field = (
+        _taken(fields, columns.id),
+        _taken(fields, columns.title),
+        _taken(fields, columns.text),
+    )
     if id_field is None:
         raise _BadRecordError(f"no id: expected it under {_or(columns.id)}; its fields are {_names(fields)}")
-    id_ = fields[id_field]
+    id_ = rest.pop(id_field)
     if isinstance(id_, int) and not isinstance(id_, bool):
         id_ = str(id_)
     if not isinstance(id_, str) or not id_:
         raise _BadRecordError(f"no id: expected a string under {id_field!r}; got {id_!r}")
     if text_field is None:
         raise _BadRecordError(f"no text: expected it under {_or(columns.text)}; its fields are {_names(fields)}")
-    title = fields[title_field] if title_field else None
+    # One field can be two of them, where the caller says so.
+    text = fields[text_field]
+    title = fields[title_field] if title_field else ""
     title = "" if title is None else title
-    for name, value in (("id", id_), ("title", title), ("text", fields[text_field])):
-        _check_text(name, value)
-    metadata = _metadata(fields, {id_field, title_field, text_field})
-    _check_json(metadata)
-    return Document(id=id_, title=title, text=fields[text_field], metadata=metadata)
+    rest.pop(text_field, None)
+    if title_field:
+        rest.pop(title_field, None)
+    _check_text("id", id_)
+    _check_text("title", title)
+    _check_text("text", text)
+    return Document(id_, text, title, _metadata(rest) if rest else rest)
 
 
 def _check_text(name: str, value: object) -> None:
@@ -170,22 +179,31 @@ def _check_text(name: str, value: object) -> None:
         raise _BadRecordError(f"{name} holds a lone surrogate, which is not Unicode text")
 
 
-def _check_json(metadata: Mapping[str, Any]) -> None:
-    for name, value in metadata.items():
-        try:
-            orjson.dumps({name: value})
-        except TypeError as error:
-            raise _BadRecordError(f"field {name!r} cannot be kept as JSON metadata ({error})") from None
+def _metadata(rest: dict[str, Any]) -> dict[str, Any]:
+    """All fields that are not id, title or text."""
+    if isinstance(rest.get("metadata"), dict):
+        rest = {**rest.pop("metadata"), **rest}
+    try:
+        orjson.dumps(rest)
+    except TypeError:
+        for name, value in rest.items():
+            _check_json(name, value)
+        raise
+    return rest
+
+
+def _check_json(name: str, value: object) -> None:
+    try:
+        orjson.dumps({name: value})
+    except TypeError as error:
+        raise _BadRecordError(f"field {name!r} cannot be kept as JSON metadata ({error})") from None
 
 
 def _taken(fields: Mapping[str, Any], names: Sequence[str]) -> str | None:
-    return next((name for name in names if name in fields), None)
-
-
-def _metadata(fields: Mapping[str, Any], taken: set[str | None]) -> dict[str, Any]:
-    rest = {name: value for name, value in fields.items() if name not in taken}
-    nested = rest.get("metadata")
-    return {**rest.pop("metadata"), **rest} if isinstance(nested, dict) else rest
+    for name in names:
+        if name in fields:
+            return name
+    return None
 
 
 def _names(fields: Mapping[str, Any]) -> str:

@@ -49,6 +49,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def is_unicode(text: str) -> bool:
     """Whether a text is free of lone surrogates, which no file can hold."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

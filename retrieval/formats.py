@@ -72,10 +72,16 @@ def _open(path: Path, compression: str | None) -> BinaryIO:
 
 
 def _jsonl(stream: BinaryIO, source: str) -> Iterator[Record]:
-    for position, raw in enumerate(stream, 1):
-        line = raw.removeprefix(b"\xef\xbb\xbf").strip()
-        if line:
-            yield Record(source, position, _parse_json(line))
+    for position, line in enumerate(stream, 1):
+        try:
+            fields = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            # An empty line, a line with a byte order mark, or not JSON.
+            line = line.removeprefix(b"\xef\xbb\xbf").strip()
+            if line:
+                yield Record(source, position, _parse_json(line))
+            continue
+        yield Record(source, position, fields if isinstance(fields, dict) else _not_an_object(fields))
 
 
 def _parse_json(line: bytes) -> dict[str, Any] | str:
@@ -83,7 +89,11 @@ def _parse_json(line: bytes) -> dict[str, Any] | str:
         fields = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         return f"not JSON ({error})"
-    return fields if isinstance(fields, dict) else f"a JSON {type(fields).__name__}, expected an object"
+    return fields if isinstance(fields, dict) else _not_an_object(fields)
+
+
+def _not_an_object(value: object) -> str:
+    return f"a JSON {type(value).__name__}, expected an object"
 
 
 def _csv(stream: BinaryIO, source: str) -> Iterator[Record]:

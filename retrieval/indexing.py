@@ -146,7 +146,7 @@ class Index(Artifact):
             base = _base(writer)
             job = Job(
                 kind="add",
-                lexical=LexicalOptions(**dict(base.manifest.lexical)) if base.manifest.lexical else None,
+                lexical=_lexical_options(base.manifest),
                 encoder=_encoder_of(base.manifest, encoder, device),
                 chunking=chunking_from(base.manifest.chunking),
                 columns=columns,
@@ -226,6 +226,11 @@ def _documents(corpus: Corpus, job: Job, report: ReadReport | None) -> Iterator[
     return passages_of(documents, job.chunking) if job.chunking else documents
 
 
+def _lexical_options(manifest: Manifest) -> LexicalOptions | None:
+    part = manifest.lexical
+    return LexicalOptions(analyzer=part.analyzer, bm25=part.bm25, impacts=part.impacts) if part else None
+
+
 def _encoder_of(manifest: Manifest, encoder: Encoder | None, device: str | None) -> Encoder | None:
     """The encoder that an index' documents are encoded with; None if it has no dense part."""
     if manifest.dense is None:
@@ -264,7 +269,7 @@ def _manifest(job: Job, norm: float, provenance: Provenance) -> Manifest:
         segments=[],
         stores_text=job.store_text,
         chunking=chunking_settings(job.chunking),
-        lexical=LexicalPart(analyzer=lexical.analyzer, bm25=lexical.bm25) if lexical else None,
+        lexical=LexicalPart(**vars(lexical)) if lexical else None,
         dense=_dense_part(encoder, norm) if encoder else None,
         provenance=provenance,
         files={},

@@ -37,11 +37,13 @@ class SeenIds:
 
     def add(self, ids: Sequence[str]) -> NDArray[np.bool_]:
         """Remember ids; for each whether it is here for the first time, (n,)."""
-        content = b"".join(hashlib.blake2b(id_.encode(), digest_size=16).digest() for id_ in ids)
+        blake2b = hashlib.blake2b
+        content = b"".join([blake2b(id_.encode(), digest_size=16).digest() for id_ in ids])
         digests = np.frombuffer(content, dtype=np.uint64).reshape(-1, 2)
-        _, firsts = np.unique(digests, axis=0, return_index=True)
-        new = np.zeros(len(ids), dtype=bool)
-        new[firsts] = True
+        new = np.ones(len(ids), dtype=bool)
+        if len(set(ids)) < len(ids):
+            new[:] = False
+            new[np.unique(digests, axis=0, return_index=True)[1]] = True
         for known, others in self._runs:
             places = np.minimum(np.searchsorted(known, digests[:, 0]), len(known) - 1)
             new &= (known[places] != digests[:, 0]) | (others[places] != digests[:, 1])

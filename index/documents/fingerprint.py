@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from dataclasses import astuple
 from typing import Self
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from retrieval.types import Document
 
@@ -16,13 +18,19 @@ DIGEST_BYTES = 16
 
 def metadata_json(document: Document) -> str:
     """The metadata as it is stored."""
+    if not document.metadata:
+        return "{}"
     return orjson.dumps(dict(document.metadata), option=orjson.OPT_SORT_KEYS).decode()
 
 
-def digest_of(document: Document) -> bytes:
-    """16 bytes that stand for all of a document: id, title, text, metadata and place."""
+def digest_of(document: Document, metadata: str | None = None) -> bytes:
+    """16 bytes that stand for all of a document: id, title, text, metadata and place.
+
+    `metadata` is its `metadata_json`, where that is known.
+    """
     passage = astuple(document.passage) if document.passage else None
-    content = [document.id, document.title, document.text, metadata_json(document), passage]
+    metadata = metadata_json(document) if metadata is None else metadata
+    content = [document.id, document.title, document.text, metadata, passage]
     return hashlib.blake2b(orjson.dumps(content), digest_size=DIGEST_BYTES).digest()
 
 
@@ -43,6 +51,11 @@ class Fingerprint:
     def add(self, digest: bytes) -> None:
         """One document more."""
         self._sum += int.from_bytes(digest)
+
+    def add_all(self, digests: NDArray[np.uint8]) -> None:
+        """The documents with these digests, (n, DIGEST_BYTES)."""
+        words = digests.view(">u4").sum(axis=0, dtype=np.uint64).tolist()
+        self._sum += sum(word << shift for word, shift in zip(words, (96, 64, 32, 0), strict=True))
 
     def remove(self, digest: bytes) -> None:
         """One document less."""

@@ -45,6 +45,7 @@ _TEXTS = pa.schema(
         pa.field("metadata", pa.large_string(), nullable=False),  # JSON: every corpus has its own fields
     ]
 )
+_WHOLE = (None, None, None)  # no passage
 _DIGESTS, _COLUMNS = "digests.npy", "metadata.arrow"
 _TITLE, _TEXT, _METADATA = range(3)
 
@@ -66,17 +67,19 @@ class StoreWriter:
         """Add documents, whose metadata must be JSON values."""
         digests = bytearray()
         for document in documents:
-            place = astuple(document.passage) if document.passage else (None, None, None)
-            text, metadata = document.text if keep_text else "", metadata_json(document)
-            digests += digest_of(document)
-            self._id_rows.append((document.id, *place))
+            metadata = metadata_json(document)
+            text = document.text if keep_text else ""
+            digests += digest_of(document, metadata)
+            self._id_rows.append(
+                (document.id, *astuple(document.passage)) if document.passage else (document.id, *_WHOLE)
+            )
             self._text_rows.append((document.title, text, metadata))
             self._characters += len(text) + len(document.title) + len(metadata)
-            self.rows += 1
             if len(self._text_rows) == _TEXT_ROWS or self._characters >= _TEXT_CHARACTERS:
                 self._flush_texts()
             if len(self._id_rows) == _ID_ROWS:
                 self._flush_ids()
+        self.rows += len(digests) // DIGEST_BYTES
         self._digests.append(np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES))
 
     def take(self, parts: Sequence[tuple["StoreReader", NDArray[np.bool_]]], *, keep_text: bool = True) -> None:

@@ -1,111 +1,350 @@
-"""Exact top-k over eager postings: each query's impacts are added up, the best k are kept.
+"""Exact top-k over eager postings, window by window, passing over what cannot be among the best.
 
-A document matches a query if its sum is above zero; `shifts[q]` is added to the score of every match. Order: score
-descending, then ordinal ascending. Sums are taken in float32, in the order of the query's terms, so this kernel and
-its reference, `postings_reference.py`, agree to the bit.
+A query's terms stand in descending order of their largest impacts, and a document's score is their sum in float32, in
+that order, whichever way it is computed; so this kernel and its reference, `postings_reference.py`, agree to the bit.
+
+In each window, terms whose largest impacts together cannot lift a document to the k best are not needed to find
+candidates (Turtle and Flood's MaxScore, 1995, with the maxima of windows). The impacts of the others are added up;
+documents that can still be among the best are candidates, and each further term is looked up for those alone, or,
+where there are many of them, added up as well. In the first window nothing is known yet, and all is added up.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.index.kernels.compiling import kernel
+from retrieval.index.kernels.layout import BUCKET_BITS, BUCKETS, WINDOW, WINDOW_BITS, Postings, Queries, Scratch
+from retrieval.index.kernels.topk import floor_of_values, key_of, ordinal_of, select, sort_descending
 
 __all__ = ["search_postings"]
 
+# Of documents per posting: from here on it is faster to look at every sum of a window than at those touched.
+_SPARSE = 8
+# Postings per candidate up to which a whole run is added up instead of looking candidates up in it.
+_LOOKUP = 6
+# With few hits wanted, the k-th largest of the maxima of this many groups of documents is a good floor.
+_GROUPS = 256
+_FEW = 32
+# Room for hits between two selections of the best k.
+_ROOM = 32
+_LANES = 64
 
-@kernel
-def _sift_down(scores: NDArray[np.float32], ordinals: NDArray[np.int64], parent: int, size: int) -> None:
-    """Restore the heap whose root is the worst hit, after the entry at `parent` has changed."""
-    score, ordinal = scores[parent], ordinals[parent]
-    child = 2 * parent + 1
-    while child < size:
-        right = child + 1
-        if right < size and (
-            scores[right] < scores[child] or (scores[right] == scores[child] and ordinals[right] > ordinals[child])
-        ):
-            child = right
-        if scores[child] > score or (scores[child] == score and ordinals[child] < ordinal):
-            break
-        scores[parent], ordinals[parent] = scores[child], ordinals[child]
-        parent, child = child, 2 * child + 1
-    scores[parent], ordinals[parent] = score, ordinal
-
-
-@kernel
-def _offer(scores: NDArray[np.float32], ordinals: NDArray[np.int64], size: int, score: np.float32, ordinal: int) -> int:
-    """Keep a hit if it is among the best so far; the heap's new size."""
-    k = len(scores)
-    if size < k:
-        scores[size], ordinals[size] = score, ordinal
-        size += 1
-        if size == k:
-            for parent in range(k // 2 - 1, -1, -1):
-                _sift_down(scores, ordinals, parent, k)
-    elif score > scores[0] or (score == scores[0] and ordinal < ordinals[0]):
-        scores[0], ordinals[0] = score, ordinal
-        _sift_down(scores, ordinals, 0, k)
-    return size
-
-
-@kernel
-def _sort_best_first(scores: NDArray[np.float32], ordinals: NDArray[np.int64], size: int) -> None:
-    """Heapsort in place: the worst goes last."""
-    for parent in range(size // 2 - 1, -1, -1):
-        _sift_down(scores, ordinals, parent, size)
-    for last in range(size - 1, 0, -1):
-        scores[0], scores[last] = scores[last], scores[0]
-        ordinals[0], ordinals[last] = ordinals[last], ordinals[0]
-        _sift_down(scores, ordinals, 0, last)
+_EPSILON = 2.0**-23
 
 
 @kernel
 def search_postings(
-    starts: NDArray[np.int64],
-    ordinals: NDArray[np.int32],
-    impacts: NDArray[np.float32],
-    terms: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    shifts: NDArray[np.float32],
-    n_documents: int,
-    allowed: NDArray[np.bool_],
+    postings: Postings,
+    queries: Queries,
+    scratch: Scratch,
     out_ordinals: NDArray[np.int64],
     out_scores: NDArray[np.float32],
     out_counts: NDArray[np.int64],
-) -> bool:
+) -> None:
     """Write the best k documents of each query into the out arrays, where k is their width, at least 1.
 
-    False, with the work left undone, if an ordinal is out of range, as in a damaged file.
+    A document matches a query if it holds one of its terms. Order: score descending, then ordinal ascending.
 
     Args:
-        starts: (terms + 1,) where each term's postings begin.
-        ordinals: (postings,) documents, ascending within a term.
-        impacts: (postings,) what a term adds to a document's score, above zero.
-        terms: the queries' terms, one query after the other; a repeated term counts as often as it stands there.
-        offsets: (n + 1,) where each query's terms begin.
-        shifts: (n,) what is added to the score of every match.
-        n_documents: ordinals are below it.
-        allowed: (n_documents,) documents that may be hits; empty where all may.
+        postings: the index.
+        queries: what is asked.
+        scratch: of this thread.
         out_ordinals: (n, k).
         out_scores: (n, k).
         out_counts: (n,) hits found.
     """
-    sums = np.zeros(n_documents, dtype=np.float32)
-    for query in range(len(offsets) - 1):
-        query_terms = terms[offsets[query] : offsets[query + 1]]
-        for term in query_terms:
-            for posting in range(starts[term], starts[term + 1]):
-                if ordinals[posting] < 0 or ordinals[posting] >= n_documents:
-                    return False
-                sums[ordinals[posting]] += impacts[posting]
-        scores, kept, shift, size = out_scores[query], out_ordinals[query], shifts[query], 0
-        # The second walk visits just the documents touched, and leaves the sums clean for the next query.
-        for term in query_terms:
-            for posting in range(starts[term], starts[term + 1]):
-                ordinal = ordinals[posting]
-                if sums[ordinal] > 0:
-                    if len(allowed) == 0 or allowed[ordinal]:
-                        size = _offer(scores, kept, size, sums[ordinal] + shift, ordinal)
-                    sums[ordinal] = 0
-        _sort_best_first(scores, kept, size)
+    k = out_ordinals.shape[1]
+    keys, spare = np.empty(2 * k + _ROOM, dtype=np.uint64), np.empty(2 * k + _ROOM, dtype=np.uint64)
+    bits = np.empty(k, dtype=np.uint32)
+    scores = bits.view(np.float32)
+    for query in range(len(queries.offsets) - 1):
+        terms = _by_impact(postings, queries.terms[queries.offsets[query] : queries.offsets[query + 1]])
+        size = _search_one(postings, terms, queries, scratch, keys, k)
+        best = sort_descending(keys, size, spare)
+        size = min(size, k)
+        for i in range(size):
+            bits[i] = np.uint32(best[i] >> np.uint64(32))
+            out_ordinals[query, i] = ordinal_of(best[i])
+        for i in range(size):
+            out_scores[query, i] = scores[i] * queries.scale + queries.shifts[query]
         out_counts[query] = size
-    return True
+
+
+@kernel
+def _by_impact(postings: Postings, terms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The terms in descending order of their largest impacts, then in ascending order."""
+    ordered = np.sort(terms)
+    largest = np.empty(len(terms), dtype=np.float32)
+    for i in range(len(ordered)):
+        term = ordered[i]
+        best = np.float32(0)
+        for run in range(postings.run_starts[term], postings.run_starts[term + 1]):
+            best = max(best, postings.maxima[run])
+        j = i
+        while j > 0 and largest[j - 1] < best:
+            largest[j], ordered[j] = largest[j - 1], ordered[j - 1]
+            j -= 1
+        largest[j], ordered[j] = best, term
+    return ordered
+
+
+@kernel
+def _search_one(
+    postings: Postings,
+    terms: NDArray[np.int64],
+    queries: Queries,
+    scratch: Scratch,
+    keys: NDArray[np.uint64],
+    k: int,
+) -> int:
+    """Put documents into the front of `keys`, the best k and perhaps others, in any order; how many they are."""
+    n = len(terms)
+    begin, end = postings.starts[terms], postings.starts[terms]
+    run, rest = np.empty(n, dtype=np.int64), np.zeros(n + 1, dtype=np.float64)
+    for i in range(n):
+        run[i] = np.int64(postings.run_starts[terms[i]]) - 1
+    size, limit, floor = 0, np.uint64(0), 0.0
+    last = (queries.n_documents - 1) >> WINDOW_BITS
+    for window in range(last + 1):
+        _enter(postings, terms, window, run, begin, end, rest)
+        # Sums are rounded and bounds are not; what is within the rounding of the floor is looked at.
+        slack = floor * (n + 2) * _EPSILON
+        if rest[0] <= floor - slack:
+            continue
+        needed = n
+        while rest[needed - 1] < floor - slack:
+            needed -= 1
+        found = _candidates(
+            postings, queries, scratch, begin[:needed], end[:needed], window, k, floor - rest[needed] - slack
+        )
+        if floor == 0 and found > len(keys):
+            floor = floor_of_values(scratch.values, found, k, rest[0])
+            limit = _key_below(floor)
+        for i in range(needed, n):
+            if begin[i] < end[i] and found > 0:
+                found = _add_term(postings, scratch, found, run[i], begin[i], end[i], floor - rest[i + 1] - slack)
+        size, limit = _offer(scratch, found, window << WINDOW_BITS, keys, size, limit, k)
+        if size >= k and floor == 0 and window < last:
+            size, limit = _cut(keys, size, k)
+        floor = max(floor, _score_of(limit))
+    return size
+
+
+@kernel
+def _enter(
+    postings: Postings,
+    terms: NDArray[np.int64],
+    window: int,
+    run: NDArray[np.int64],
+    begin: NDArray[np.int64],
+    end: NDArray[np.int64],
+    rest: NDArray[np.float64],
+) -> None:
+    """Go on to each term's run in this window, which may be empty; `rest[i]` is the most that terms i, ... can add."""
+    for i in range(len(terms) - 1, -1, -1):
+        begin[i], rest[i] = end[i], rest[i + 1]
+        following = run[i] + 1
+        if following < postings.run_starts[terms[i] + 1] and postings.windows[following] == window:
+            run[i] = following
+            end[i] = begin[i] + np.int64(postings.lasts[following]) + 1
+            rest[i] += postings.maxima[following]
+
+
+@kernel
+def _candidates(
+    postings: Postings,
+    queries: Queries,
+    scratch: Scratch,
+    begin: NDArray[np.int64],
+    end: NDArray[np.int64],
+    window: int,
+    k: int,
+    need: float,
+) -> int:
+    """Find the documents to which some terms' postings give more than `need`; how many they are."""
+    first = window << WINDOW_BITS
+    allowed = queries.allowed[first : first + WINDOW]
+    if len(begin) == 1:
+        return _of_one_term(postings, allowed, scratch, begin[0], end[0], need)
+    touched = (end - begin).sum()
+    for i in range(len(begin)):
+        for posting in range(begin[i], end[i]):
+            scratch.sums[postings.ordinals[posting]] += np.float32(postings.impacts[posting])
+    n_documents = min(WINDOW, queries.n_documents - first)
+    if touched * _SPARSE < n_documents:
+        return _of_touched(postings, allowed, scratch, begin, end, need)
+    sums = scratch.sums[: (n_documents + _LANES - 1) // _LANES * _LANES]
+    for i in range(len(allowed)):
+        sums[i] *= allowed[i]
+    if need == 0 and k <= _FEW:
+        need = _floor_of_groups(sums, k)
+    return _of_all(sums, scratch, need)
+
+
+@kernel
+def _of_one_term(
+    postings: Postings, allowed: NDArray[np.bool_], scratch: Scratch, begin: int, end: int, need: float
+) -> int:
+    least, found = np.float32(need), 0
+    for posting in range(begin, end):
+        ordinal, value = postings.ordinals[posting], np.float32(postings.impacts[posting])
+        scratch.candidates[found], scratch.values[found] = ordinal, value
+        found += int(value > least and (len(allowed) == 0 or allowed[ordinal]))
+    return found
+
+
+@kernel
+def _of_touched(
+    postings: Postings,
+    allowed: NDArray[np.bool_],
+    scratch: Scratch,
+    begin: NDArray[np.int64],
+    end: NDArray[np.int64],
+    need: float,
+) -> int:
+    """Those of few documents; each sum is set back as it is read, so that a document is found once."""
+    least, found = np.float32(need), 0
+    for i in range(len(begin)):
+        for posting in range(begin[i], end[i]):
+            ordinal = postings.ordinals[posting]
+            value = scratch.sums[ordinal]
+            scratch.sums[ordinal] = 0
+            scratch.candidates[found], scratch.values[found] = ordinal, value
+            found += int(value > least and (len(allowed) == 0 or allowed[ordinal]))
+    return found
+
+
+@kernel
+def _of_all(sums: NDArray[np.float32], scratch: Scratch, need: float) -> int:
+    """Those of a window in which most documents are touched."""
+    least, found = np.float32(need), 0
+    for start in range(0, len(sums), _LANES):
+        lanes = sums[start : start + _LANES]
+        above = 0
+        for i in range(_LANES):
+            above += lanes[i] > least
+        if above:
+            for i in range(_LANES):
+                scratch.candidates[found], scratch.values[found] = start + i, lanes[i]
+                found += lanes[i] > least
+        lanes[:] = 0
+    return found
+
+
+@kernel
+def _floor_of_groups(sums: NDArray[np.float32], k: int) -> float:
+    """A value just below one that at least k sums reach: the k-th largest of the maxima of groups of documents."""
+    # The bits of floats above zero ascend with them, and integers are compared many at a time.
+    maxima, bits = np.zeros(_GROUPS, dtype=np.int32), sums.view(np.int32)
+    for start in range(0, len(bits) - _GROUPS + 1, _GROUPS):
+        row = bits[start : start + _GROUPS]
+        for i in range(_GROUPS):
+            maxima[i] = max(maxima[i], row[i])
+    select(maxima, _GROUPS, k)
+    return np.float64(maxima[:k].view(np.float32).min()) * (1 - _EPSILON)
+
+
+@kernel
+def _add_term(postings: Postings, scratch: Scratch, found: int, run: int, begin: int, end: int, need: float) -> int:
+    """Add a term's impacts to the candidates; how many of them have more than `need`, and are kept."""
+    if found * _LOOKUP > end - begin:
+        return _add_run(postings, scratch, found, begin, end, need)
+    if postings.buckets[run] >= 0:
+        return _look_up_in_buckets(postings, scratch, found, run, begin, end, need)
+    kept = 0
+    for i in range(found):
+        ordinal, value = scratch.candidates[i], scratch.values[i]
+        value += _impact_of(postings, ordinal, begin, end)
+        scratch.candidates[kept], scratch.values[kept] = ordinal, value
+        kept += value > need
+    return kept
+
+
+@kernel
+def _add_run(postings: Postings, scratch: Scratch, found: int, begin: int, end: int, need: float) -> int:
+    """Spread a run over the sums, where that costs less than to look for every candidate in it."""
+    kept = 0
+    for posting in range(begin, end):
+        scratch.sums[postings.ordinals[posting]] = np.float32(postings.impacts[posting])
+    for i in range(found):
+        ordinal = scratch.candidates[i]
+        value = scratch.values[i] + scratch.sums[ordinal]
+        scratch.candidates[kept], scratch.values[kept] = ordinal, value
+        kept += value > need
+    for posting in range(begin, end):
+        scratch.sums[postings.ordinals[posting]] = 0
+    return kept
+
+
+@kernel
+def _look_up_in_buckets(
+    postings: Postings, scratch: Scratch, found: int, run: int, begin: int, end: int, need: float
+) -> int:
+    """Look each candidate up among the postings of its bucket, unless even the bucket's largest would not do."""
+    row = postings.buckets[run]
+    unit = np.float64(postings.maxima[run]) / 255
+    kept = 0
+    for i in range(found):
+        ordinal, value = scratch.candidates[i], scratch.values[i]
+        bucket = ordinal >> BUCKET_BITS
+        if value + postings.bucket_maxima[row, bucket] * unit > need:
+            first = begin + np.int64(postings.bucket_starts[row, bucket])
+            last = end if bucket == BUCKETS - 1 else begin + np.int64(postings.bucket_starts[row, bucket + 1])
+            value += _impact_of(postings, ordinal, first, last)
+            scratch.candidates[kept], scratch.values[kept] = ordinal, value
+            kept += value > need
+    return kept
+
+
+@kernel
+def _impact_of(postings: Postings, ordinal: int, begin: int, end: int) -> np.float32:
+    """A document's impact among some postings in ascending order; 0 if it is not among them."""
+    last = end
+    while begin < end:
+        middle = (begin + end) >> 1
+        if postings.ordinals[middle] < ordinal:
+            begin = middle + 1
+        else:
+            end = middle
+    if begin < last and postings.ordinals[begin] == ordinal:
+        return np.float32(postings.impacts[begin])
+    return np.float32(0)
+
+
+@kernel
+def _offer(
+    scratch: Scratch, found: int, first: int, keys: NDArray[np.uint64], size: int, limit: np.uint64, k: int
+) -> tuple[int, np.uint64]:
+    """Keep the candidates whose keys are above the limit; how many keys there are, and the new limit."""
+    bits = scratch.values.view(np.uint32)
+    for i in range(found):
+        key = key_of(bits[i], first + scratch.candidates[i])
+        if key > limit:
+            keys[size] = key
+            size += 1
+            if size == len(keys):
+                size, limit = _cut(keys, size, k)
+    return size, limit
+
+
+@kernel
+def _cut(keys: NDArray[np.uint64], size: int, k: int) -> tuple[int, np.uint64]:
+    """Leave the k best; how many there are, and the worst of them where they are k."""
+    if size > k:
+        select(keys, size, k)
+        size = k
+    return size, (keys[:k].min() if size == k else np.uint64(0))
+
+
+@kernel
+def _score_of(key: np.uint64) -> float:
+    """The score in a key."""
+    bits = np.array([key >> np.uint64(32)]).astype(np.uint32)
+    return np.float64(bits.view(np.float32)[0])
+
+
+@kernel
+def _key_below(score: float) -> np.uint64:
+    """A key that every hit of at least this score is above."""
+    bits = np.array([score]).astype(np.float32).view(np.uint32)
+    return np.uint64(bits[0]) << np.uint64(32)

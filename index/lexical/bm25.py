@@ -73,9 +73,12 @@ class BM25:
             case _:
                 return np.log((n_documents + 1) / df)
 
-    def saturation(self, tf: NDArray[np.integer], relative_length: Floats) -> Floats:
-        """How much of a term's weight a document gets, for its frequency and relative length."""
-        norm = 1 - self.b + self.b * relative_length
+    def norms(self, relative_lengths: Floats) -> Floats:
+        """How much each document's length, relative to the mean, holds its frequencies down, (documents,)."""
+        return 1 - self.b + self.b * relative_lengths
+
+    def saturation(self, tf: NDArray[np.integer], norm: Floats) -> Floats:
+        """How much of a term's weight a document gets, for its frequency and its norm."""
         match self.method:
             case "lucene" | "robertson":
                 return tf / (self.k1 * norm + tf)

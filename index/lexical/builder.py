@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array, vstack
 
 from retrieval.index.lexical.analyzer import Analyzer, AnalyzerSettings
-from retrieval.index.lexical.postings import smallest_type, write_postings
+from retrieval.index.lexical.postings import smallest_type, write_shard
 
 __all__ = ["PostingsBuilder"]
 
@@ -55,7 +55,7 @@ class PostingsBuilder:
         terms = pa.array(sorted(term.encode() for term in self._term_numbers), pa.large_binary())
         values = frequencies.data.astype(smallest_type(int(frequencies.data.max(initial=0))))
         np.save(folder / "lengths.npy", lengths)
-        write_postings(folder, terms, frequencies.indptr, frequencies.indices, values)
+        write_shard(folder, terms, frequencies.indptr, frequencies.indices, values)
 
     def _frequencies(self) -> tuple[csc_array, NDArray[np.int32]]:
         """Term frequencies with the terms in the vocabulary's order, and the documents' lengths."""

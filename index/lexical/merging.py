@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from retrieval.index.lexical.bm25 import BM25
-from retrieval.index.lexical.postings import LENGTHS, PostingsReader
+from retrieval.index.lexical.postings import LENGTHS, STEPS, StoredPostings
+from retrieval.index.lexical.runs import RunsWriter
 from retrieval.index.lexical.vocabulary import write_vocabulary
 from retrieval.index.storage.arrays import ArrayAppender
 
@@ -35,7 +36,7 @@ class Source:
             added to every ordinal.
     """
 
-    postings: PostingsReader
+    postings: StoredPostings
     places: NDArray[np.int32] | int
 
     def moved(self, ordinals: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -44,9 +45,14 @@ class Source:
 
 
 def merge(
-    sources: Sequence[Source], lengths: NDArray[np.int32], live: NDArray[np.bool_], bm25: BM25, out: Path
-) -> None:
-    """Write one index of all sources' documents into an existing folder.
+    sources: Sequence[Source],
+    lengths: NDArray[np.int32],
+    live: NDArray[np.bool_],
+    bm25: BM25,
+    out: Path,
+    impacts: str = "exact",
+) -> float:
+    """Write one index of all sources' documents into an existing folder; what a stored impact of 1 stands for.
 
     Args:
         sources: in ascending order of their documents' new ordinals.
@@ -54,29 +60,53 @@ def merge(
         live: (rows,) which of them are documents; no source has a place for others.
         bm25: how scores are derived.
         out: where to.
+        impacts: how scores are stored, a name of IMPACT_TYPES.
     """
     merger = _Merger(sources)
     write_vocabulary(out, merger.vocabulary)
     np.save(out / "starts.npy", merger.starts)
     np.save(out / LENGTHS, lengths)
-    df = np.diff(merger.starts)
-    n_documents = int(live.sum())
-    mean = lengths[live].mean() if n_documents else 0.0
-    weights = bm25.idf(df, n_documents)
-    np.save(out / "absent_impacts.npy", (weights * bm25.absent_saturation).astype(np.float32))
+    scores = _Scores(merger.starts, lengths, live, bm25)
+    if bm25.absent_saturation:
+        np.save(out / "absent_impacts.npy", (scores.weights * bm25.absent_saturation).astype(np.float32))
+    scale = 1.0
+    if impacts in STEPS:
+        blocks = (scores.of(first, last, *merger.block(first, last)) for first, last in merger.blocks())
+        largest = max((float(block.max()) for block in blocks), default=0.0)
+        scale = largest / STEPS[impacts] or 1.0
     with (
-        ArrayAppender(out / "ordinals.npy", np.int32) as ordinals_file,
         ArrayAppender(out / "frequencies.npy", merger.frequency_type) as frequencies_file,
-        ArrayAppender(out / "impacts.npy", np.float32) as impacts_file,
+        RunsWriter(out, len(lengths), impacts, scale) as runs,
     ):
         for first, last in merger.blocks():
             ordinals, frequencies = merger.block(first, last)
-            ordinals_file.append(ordinals)
             frequencies_file.append(frequencies)
-            gain = bm25.saturation(frequencies, lengths[ordinals] / max(mean, 1e-9))
-            impacts = np.repeat(weights[first:last], df[first:last]) * (gain - bm25.absent_saturation)
-            # A term that most documents hold can weigh nothing; its documents still match, below all others.
-            impacts_file.append(np.maximum(impacts.astype(np.float32), np.finfo(np.float32).tiny))
+            starts = merger.starts[first : last + 1] - merger.starts[first]
+            runs.append(starts, ordinals, scores.of(first, last, ordinals, frequencies))
+    return scale
+
+
+class _Scores:
+    """What each posting adds to its document's score."""
+
+    def __init__(
+        self, starts: NDArray[np.int64], lengths: NDArray[np.int32], live: NDArray[np.bool_], bm25: BM25
+    ) -> None:
+        n_documents = int(live.sum())
+        mean = lengths[live].mean() if n_documents else 0.0
+        self._bm25 = bm25
+        self._df = np.diff(starts)
+        self._norms = bm25.norms(lengths / max(mean, 1e-9))
+        self.weights = bm25.idf(self._df, n_documents)
+
+    def of(
+        self, first: int, last: int, ordinals: NDArray[np.int32], frequencies: NDArray[np.integer]
+    ) -> NDArray[np.float32]:
+        """Of the postings of terms `first` to before `last`."""
+        gain = self._bm25.saturation(frequencies, self._norms[ordinals]) - self._bm25.absent_saturation
+        impacts = (np.repeat(self.weights[first:last], self._df[first:last]) * gain).astype(np.float32)
+        # A term that most documents hold can weigh nothing; its documents still match, below all others.
+        return np.maximum(impacts, np.finfo(np.float32).tiny)
 
 
 class _Merger:
@@ -105,7 +135,7 @@ class _Merger:
             return np.diff(starts)
         counts = np.zeros(len(starts) - 1, dtype=np.int64)
         for first, last in _blocks(starts):
-            ordinals = source.postings.ordinals.slice(int(starts[first]), int(starts[last]))
+            ordinals = source.postings.documents(first, last)
             kept = source.moved(ordinals) >= 0
             counts[first:last] = np.add.reduceat(kept, starts[first:last] - starts[first], dtype=np.int64)
         return counts
@@ -124,7 +154,7 @@ class _Merger:
             begin, end = (int(place) for place in np.searchsorted(self._numbers[number], (first, last)))
             starts = self._starts[number][begin : end + 1]
             span = int(starts[0]), int(starts[-1])
-            moved = source.moved(source.postings.ordinals.slice(*span))
+            moved = source.moved(source.postings.documents(begin, end))
             terms = np.repeat(self._numbers[number][begin:end] - first, np.diff(starts))
             values = source.postings.frequencies.slice(*span)
             if isinstance(source.places, np.ndarray):

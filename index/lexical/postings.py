@@ -1,19 +1,41 @@
-"""Postings on disk: for each term, in the vocabulary's order, the documents that hold it and how often."""
+"""Postings on disk: for each term, in the vocabulary's order, the documents that hold it and how often.
 
+Those of a shard are plain columns, written once and read once, when they are merged. Those of an index lie in runs, as
+the search kernels read them; see `retrieval.index.kernels.layout`.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import DTypeLike, NDArray
 
+from retrieval.index.kernels.layout import BUCKETS, WINDOW_BITS, Postings
 from retrieval.index.lexical.vocabulary import Vocabulary, write_vocabulary
 from retrieval.index.storage.arrays import DiskArray
 from retrieval.index.storage.files import Folder
 
-__all__ = ["FREQUENCY_TYPES", "LENGTHS", "PostingsReader", "smallest_type", "write_postings"]
+__all__ = [
+    "FREQUENCY_TYPES",
+    "IMPACT_TYPES",
+    "LENGTHS",
+    "STEPS",
+    "PostingsReader",
+    "ShardReader",
+    "StoredPostings",
+    "smallest_type",
+    "write_shard",
+]
 
 FREQUENCY_TYPES = (np.uint8, np.uint16, np.int32)
+
+IMPACT_TYPES = {"exact": np.float32, "u16": np.uint16, "u8": np.uint8}
+"""How impacts are stored, by name."""
+
+STEPS = {"u16": 65_535, "u8": 255}
+"""The largest impact of those that are stored in steps."""
 
 LENGTHS = "lengths.npy"
 
@@ -23,36 +45,167 @@ def smallest_type(largest: int) -> DTypeLike:
     return next(type_ for type_ in FREQUENCY_TYPES if largest <= np.iinfo(type_).max)
 
 
-def write_postings(
+def write_shard(
     folder: Path, terms: pa.LargeBinaryArray, starts: NDArray[Any], ordinals: NDArray[Any], frequencies: NDArray[Any]
 ) -> None:
-    """Write postings that are in memory: (terms + 1,) starts, and of each posting document and frequency."""
+    """Write a shard's postings: (terms + 1,) starts, and of each posting document and frequency."""
     write_vocabulary(folder, terms)
     np.save(folder / "starts.npy", starts.astype(np.int64))
     np.save(folder / "ordinals.npy", ordinals.astype(np.int32))
     np.save(folder / "frequencies.npy", frequencies)
 
 
-class PostingsReader:
-    """Reads postings; of a mapped artifact without copying, of a shard slice by slice."""
+class StoredPostings(Protocol):
+    """Postings that can be merged."""
+
+    vocabulary: Vocabulary
+    starts: DiskArray
+    frequencies: DiskArray
+    lengths: DiskArray
+
+    def documents(self, first: int, last: int) -> NDArray[np.int32]:
+        """The ordinals of the postings of terms `first` to before `last`."""
+
+
+class ShardReader:
+    """Reads a shard's postings, slice by slice."""
 
     def __init__(self, folder: Folder) -> None:
         self.vocabulary = Vocabulary(folder)
         self.starts = DiskArray(folder, "starts.npy", np.int64)
-        self.ordinals = DiskArray(folder, "ordinals.npy", np.int32)
         self.frequencies = DiskArray(folder, "frequencies.npy", FREQUENCY_TYPES)
         self.lengths = DiskArray(folder, LENGTHS, np.int32)
-        self._check()
+        self._ordinals = DiskArray(folder, "ordinals.npy", np.int32)
 
-    def _check(self) -> None:
+    def documents(self, first: int, last: int) -> NDArray[np.int32]:
+        """The ordinals of the postings of terms `first` to before `last`."""
+        starts = self.starts.slice(first, last + 1)
+        return self._ordinals.slice(int(starts[0]), int(starts[-1]))
+
+
+class PostingsReader:
+    """The postings of an index, mapped; what belongs to a term is checked before it is first used."""
+
+    def __init__(self, folder: Folder, rows: int, impacts: str) -> None:
+        self._rows = rows
+        self.vocabulary = Vocabulary(folder)
+        self.starts = DiskArray(folder, "starts.npy", np.int64)
+        self.frequencies = DiskArray(folder, "frequencies.npy", FREQUENCY_TYPES)
+        self.lengths = DiskArray(folder, LENGTHS, np.int32)
+        self.run_starts = DiskArray(folder, "run_starts.npy", np.uint32)
+        self.windows = DiskArray(folder, "run_windows.npy", np.uint16)
+        self.lasts = DiskArray(folder, "run_lasts.npy", np.uint16)
+        self.maxima = DiskArray(folder, "run_maxima.npy", np.float32)
+        self.buckets = DiskArray(folder, "run_buckets.npy", np.int32)
+        self.bucket_starts = DiskArray(folder, "bucket_starts.npy", np.uint16, ndim=2)
+        self.bucket_maxima = DiskArray(folder, "bucket_maxima.npy", np.uint8, ndim=2)
+        self.ordinals = DiskArray(folder, "ordinals.npy", np.uint16)
+        self.impacts = DiskArray(folder, "impacts.npy", IMPACT_TYPES[impacts])
+        self._check_sizes()
+        # The kernels read these as they are, so what belongs to a term is checked before they first see it.
+        self.arrays = Postings(
+            *(
+                array.unchecked
+                for array in (self.starts, self.run_starts, self.windows, self.lasts, self.maxima, self.buckets)
+            ),
+            *(array.unchecked for array in (self.bucket_starts, self.bucket_maxima, self.ordinals, self.impacts)),
+        )
+
+    def _check_sizes(self) -> None:
         n_terms = len(self.vocabulary)
-        if len(self.starts) != n_terms + 1:
-            raise self.starts.damaged(f"holds {len(self.starts)} values, expected {n_terms + 1}")
-        last = int(self.starts.slice(n_terms, n_terms + 1)[0])
-        for array in (self.ordinals, self.frequencies):
-            if len(array) != last:
-                raise array.damaged(f"holds {len(array)} values, expected {last}")
+        _expect(n_terms + 1, self.starts, self.run_starts)
+        _expect(int(self.starts.slice(n_terms, n_terms + 1)[0]), self.ordinals, self.frequencies, self.impacts)
+        n_runs = int(self.run_starts.slice(n_terms, n_terms + 1)[0])
+        _expect(n_runs, self.windows, self.lasts, self.maxima, self.buckets)
+        _expect(self._rows, self.lengths)
+        _expect(len(self.bucket_starts), self.bucket_maxima)
+        for array in (self.bucket_starts, self.bucket_maxima):
+            if array.shape[1] != BUCKETS:
+                raise array.damaged(f"has {array.shape[1]} columns, expected {BUCKETS}")
 
     def __len__(self) -> int:
         """Pairs of a term and a document that holds it."""
         return len(self.ordinals)
+
+    def check(self, term: int) -> None:
+        """An error if what belongs to a term is not as it was written, or would lead a kernel astray."""
+        start, stop = self._range(self.starts, term, len(self))
+        first, last = self._range(self.run_starts, term, len(self.windows))
+        windows, lasts = self.windows.slice(first, last), self.lasts.slice(first, last)
+        if np.any(np.diff(windows.astype(np.int64)) <= 0) or windows.max(initial=0) > (self._rows - 1) >> WINDOW_BITS:
+            raise self.windows.damaged("names a window that does not exist")
+        if lasts.sum(dtype=np.int64) + len(lasts) != stop - start:
+            raise self.lasts.damaged("does not fit the postings")
+        self.maxima.check(first, last)
+        for row in self.buckets.slice(first, last):
+            if row >= len(self.bucket_starts):
+                raise self.buckets.damaged("names a row that does not exist")
+            if row >= 0:
+                self.bucket_starts.check(int(row), int(row) + 1)
+                self.bucket_maxima.check(int(row), int(row) + 1)
+        self.ordinals.check(start, stop)
+        self.impacts.check(start, stop)
+        if np.any(self.documents(term, term + 1) >= self._rows):
+            raise self.ordinals.damaged("names a document that does not exist")
+
+    def _range(self, array: DiskArray, term: int, most: int) -> tuple[int, int]:
+        start, stop = (int(place) for place in array.slice(term, term + 2))
+        if not 0 <= start <= stop <= most:
+            raise array.damaged("what belongs to a term lies outside the file")
+        return start, stop
+
+    def documents(self, first: int, last: int) -> NDArray[np.int32]:
+        """The ordinals of the postings of terms `first` to before `last`."""
+        starts, run_starts = self.starts.slice(first, last + 1), self.run_starts.slice(first, last + 1)
+        runs = int(run_starts[0]), int(run_starts[-1])
+        bases = self.windows.slice(*runs).astype(np.int32) << WINDOW_BITS
+        ordinals = self.ordinals.slice(int(starts[0]), int(starts[-1])).astype(np.int32)
+        ordinals += np.repeat(bases, self.lasts.slice(*runs).astype(np.int64) + 1)
+        return ordinals
+
+    def problems(self) -> list[str]:
+        """Read all of it, and name what cannot be."""
+        found = self.vocabulary.problems()
+        starts, run_starts = self.starts.all(), self.run_starts.all()
+        for array, values in ((self.starts, starts), (self.run_starts, run_starts.astype(np.int64))):
+            if values[0] != 0 or np.any(np.diff(values) < 1):
+                return [*found, f"{array.file.path}: a term without postings"]
+        begins = self._begins()
+        if begins[-1] != len(self) or np.any(begins[run_starts] != starts):
+            return [*found, f"{self.lasts.file.path}: does not fit the postings"]
+        return [*found, *self._problems_of_documents(starts), *self._problems_of_impacts()]
+
+    def _begins(self) -> NDArray[np.int64]:
+        """Where each run's postings begin, (runs + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.lasts.all().astype(np.int64) + 1)])
+
+    def _problems_of_documents(self, starts: NDArray[np.int64]) -> Iterator[str]:
+        ordinals, frequencies, lengths = (
+            self.documents(0, len(self.vocabulary)),
+            self.frequencies.all(),
+            self.lengths.all(),
+        )
+        if np.any(ordinals >= self._rows):
+            yield f"{self.ordinals.file.path}: names a document that does not exist"
+            return
+        counted = np.bincount(ordinals, weights=frequencies, minlength=len(lengths))
+        if np.any((counted > 0) & (counted != lengths)):
+            yield f"{self.lengths.file.path}: does not fit the documents' frequencies"
+        # Within a term ordinals ascend; they may fall where the next term begins.
+        falls = np.flatnonzero(np.diff(ordinals) <= 0) + 1
+        if not np.all(np.isin(falls, starts)):
+            yield f"{self.ordinals.file.path}: the postings of a term are not in order"
+
+    def _problems_of_impacts(self) -> Iterator[str]:
+        impacts, maxima = self.impacts.all(), self.maxima.all()
+        if not np.all(np.isfinite(impacts) & (impacts > 0)):
+            yield f"{self.impacts.file.path}: holds a value that is no impact"
+            return
+        if len(maxima) and np.any(np.maximum.reduceat(impacts, self._begins()[:-1]) != maxima):
+            yield f"{self.maxima.file.path}: does not fit the impacts"
+
+
+def _expect(rows: int, *arrays: DiskArray) -> None:
+    for array in arrays:
+        if len(array) != rows:
+            raise array.damaged(f"holds {len(array)} values, expected {rows}")

@@ -17,8 +17,6 @@ __all__ = ["Vocabulary", "write_vocabulary"]
 
 _BYTES, _OFFSETS = "term_bytes.npy", "term_offsets.npy"
 _TERMS_AT_ONCE = 1 << 16
-_MOST_KNOWN = 1 << 16
-_UNKNOWN = -1
 
 
 def write_vocabulary(folder: Path, terms: pa.LargeBinaryArray) -> None:
@@ -39,7 +37,6 @@ class Vocabulary(Sequence[bytes]):
         self._offsets = DiskArray(folder, _OFFSETS, np.int64)
         if len(self._offsets) == 0 or self._offsets.slice(len(self), len(self) + 1)[0] != len(self._bytes):
             raise self._offsets.damaged(f"does not fit {_BYTES}")
-        self._known: dict[str, int | None] = {}
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -70,16 +67,8 @@ class Vocabulary(Sequence[bytes]):
             return [f"{self._bytes.file.path}: the terms are not in order"]
         return []
 
-    def number(self, term: str) -> int | None:
-        """A term's number, or None if no document holds it."""
-        # Users ask with the same words again and again; bounded, as a server runs for months.
-        known = self._known.get(term, _UNKNOWN)
-        if known != _UNKNOWN:
-            return known
+    def number(self, term: str) -> int:
+        """A term's number, or -1 if no document holds it."""
         encoded = term.encode()
         place = bisect_left(self, encoded)
-        number = place if place < len(self) and self[place] == encoded else None
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        self._known[term] = number
-        return number
+        return place if place < len(self) and self[place] == encoded else -1

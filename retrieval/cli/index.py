@@ -15,6 +15,8 @@ from retrieval.cli.options import (
     DenseOption,
     DeviceOption,
     IdFieldOption,
+    ImpactsName,
+    ImpactsOption,
     JsonOption,
     LanguageOption,
     OnErrorName,
@@ -66,6 +68,7 @@ def build(
     ] = None,
     stopwords: Annotated[bool, typer.Option(help="Leave out the language's stop words.")] = True,
     stem: Annotated[bool, typer.Option(help="Stem words.")] = True,
+    impacts: ImpactsOption = ImpactsName.EXACT,
     chunk: Annotated[
         str | None,
         typer.Option(
@@ -86,7 +89,16 @@ def build(
 ) -> None:
     """Build an index of CORPUS at DIR; interrupted, the same command goes on where it was."""
     options = make_lexical(
-        bm25, language, method=method, k1=k1, b=b, delta=delta, tokenizer=tokenizer, stopwords=stopwords, stem=stem
+        bm25,
+        language,
+        method=method,
+        k1=k1,
+        b=b,
+        delta=delta,
+        tokenizer=tokenizer,
+        stopwords=stopwords,
+        stem=stem,
+        impacts=impacts,
     )
     report = ReadReport()
     with _resumable(), progress() as show:
@@ -262,6 +274,8 @@ def _lexical_rows(index: Index) -> Iterator[list[str]]:
     if part and index.lexical:
         bm25, analyzer = part.bm25, part.analyzer
         yield ["lexical", f"{bm25.method}, k1 {bm25.k1:g}, b {bm25.b:g}"]
+        if part.impacts != "exact":
+            yield ["impacts", f"{part.impacts}, in steps of {part.scale:.3g}"]
         yield ["terms", f"{index.lexical.n_terms:,} ({index.lexical.n_postings:,} postings)"]
         yield ["analyzer", f"{analyzer.tokenizer}, {len(analyzer.stopwords)} stop words, stemmer {analyzer.stemmer}"]
 

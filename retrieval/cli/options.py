@@ -44,6 +44,15 @@ ShardOption = Annotated[
 ]
 
 
+class ImpactsName(StrEnum):
+    EXACT = "exact"
+    U16 = "u16"
+    U8 = "u8"
+
+
+ImpactsOption = Annotated[ImpactsName, typer.Option(help="How scores are stored: exact, or in steps of 16 or 8 bits.")]
+
+
 class OnErrorName(StrEnum):
     STOP = "stop"
     SKIP = "skip"
@@ -116,9 +125,10 @@ def make_lexical(
     tokenizer: str | None = None,
     stopwords: bool = True,
     stem: bool = True,
+    impacts: ImpactsName = ImpactsName.EXACT,
 ) -> LexicalOptions:
     """The lexical part that the options describe: a preset, and what is said beside it."""
     given = {"method": method, "k1": k1, "b": b, "delta": delta}
     parameters = {**vars(BM25.preset(preset)), **{name: value for name, value in given.items() if value is not None}}
     analyzer = AnalyzerSettings.for_language(language, tokenizer=tokenizer, stopwords=stopwords, stem=stem)
-    return LexicalOptions(analyzer=analyzer, bm25=BM25(**parameters))
+    return LexicalOptions(analyzer=analyzer, bm25=BM25(**parameters), impacts=impacts.value)

@@ -15,7 +15,7 @@ from retrieval.errors import (
     ArtifactVersionError,
     CorpusError,
 )
-from retrieval.index.manifest import checksum_of
+from retrieval.index.manifest import FORMAT, checksum_of
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever
 from retrieval.types import Document
@@ -43,7 +43,7 @@ def files(index: Index) -> list[Path]:
 def test_the_manifest_tells_how_the_index_was_made(index: Index) -> None:
     """Settings, fingerprint, versions and a checksum for every file, and no file that it does not name."""
     manifest = json.loads((index.path / "manifest.json").read_text())
-    assert manifest["format"] == 2
+    assert manifest["format"] == FORMAT
     assert manifest["documents"] == 6
     assert manifest["lexical"]["bm25"] == {"method": "lucene", "k1": 1.5, "b": 0.75, "delta": 0.5}
     assert manifest["lexical"]["analyzer"]["stemmer"] == "english"
@@ -185,7 +185,7 @@ def test_no_index(tmp_path: Path) -> None:
 def test_a_newer_format_is_named(index: Index) -> None:
     """An older version does not guess at what it cannot know."""
     edit_manifest(index, format=99, surprise={})
-    with pytest.raises(ArtifactVersionError, match="written in format 99, this version reads format 2"):
+    with pytest.raises(ArtifactVersionError, match=f"written in format 99, this version reads format {FORMAT}"):
         Index.open(index.path)
 
 
@@ -212,7 +212,7 @@ def test_an_altered_manifest_is_named(index: Index) -> None:
         Index.open(index.path)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": "one"}', '{"format": 2}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": "one"}', f'{{"format": {FORMAT}}}'])
 def test_a_manifest_that_is_none(content: str, index: Index) -> None:
     """An error that names the file."""
     (index.path / "manifest.json").write_text(content)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from retrieval.errors import CorpusError
 from retrieval.index.kernels import postings_reference
+from retrieval.index.kernels.layout import new_scratch
 from retrieval.indexing import Index
 from retrieval.types import Document, EncoderCard, Hits, ScoreKind
 
@@ -61,16 +62,17 @@ def search(
 
 def reference(index: Index, kind: str, queries: Sequence[str], k: int) -> Hits:
     """The same hits, by plain NumPy over the files of the index."""
-    folder = index.path / index.manifest.folder / kind
     if kind == "lexical":
         assert index.lexical
-        arrays = [np.load(folder / f"{name}.npy") for name in ("starts", "ordinals", "impacts")]
-        encoded = index.lexical._encode(queries)
         hits = Hits.empty(len(queries), min(k, len(index)), ScoreKind.BM25)
         if hits.scores.size:
-            everything = np.empty(0, dtype=bool)
             postings_reference.search_postings(
-                *arrays, *encoded, len(index), everything, hits.ordinals, hits.scores, hits.counts
+                index.lexical.postings.arrays,
+                index.lexical.encode(queries),
+                new_scratch(),
+                hits.ordinals,
+                hits.scores,
+                hits.counts,
             )
         return hits
     assert index.dense

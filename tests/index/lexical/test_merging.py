@@ -12,20 +12,20 @@ from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25, METHODS
 from retrieval.index.lexical.builder import PostingsBuilder
 from retrieval.index.lexical.merging import Source, merge
-from retrieval.index.lexical.postings import PostingsReader
+from retrieval.index.lexical.postings import ShardReader
 from retrieval.index.storage.files import PlainFolder
 
 texts = st.lists(st.sampled_from(["sun", "sea", "sky", "storm", "stone"]), max_size=6).map(" ".join)
 SETTINGS = AnalyzerSettings()
 
 
-def shard(folder: Path, contents: list[str]) -> PostingsReader:
+def shard(folder: Path, contents: list[str]) -> ShardReader:
     """The postings of some texts."""
     folder.mkdir()
     builder = PostingsBuilder(SETTINGS)
     builder.add(contents)
     builder.write(folder)
-    return PostingsReader(PlainFolder(folder))
+    return ShardReader(PlainFolder(folder))
 
 
 def merged(out: Path, sources: list[Source], lengths: np.ndarray, live: np.ndarray, method: str) -> dict[str, bytes]:

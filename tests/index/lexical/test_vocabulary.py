@@ -25,7 +25,7 @@ def test_terms_are_found_by_their_place(
     assert list(vocabulary) == vocabulary.as_arrow().to_pylist() == terms
     assert vocabulary.problems() == []
     assert [vocabulary.number(term.decode()) for term in terms] == list(range(len(terms)))
-    assert all(vocabulary.number(word) is None for word in others - known)
+    assert all(vocabulary.number(word) == -1 for word in others - known)
 
 
 def test_parts_that_do_not_fit_are_an_error(tmp_path: Path) -> None:
