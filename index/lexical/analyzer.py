@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -168,15 +168,22 @@ class Analyzer:
 
     def words(self, text: str) -> list[str]:
         """The words of a text in lower case, stop words included."""
-        if self.settings.normal_form:
+        return self._split(self.prepared(text).lower())
+
+    def prepared(self, text: str) -> str:
+        """A text in its normal form, with its capitals but for Turkish ones that Python would not lower so."""
+        if self.settings.normal_form and not text.isascii():
             text = unicodedata.normalize(self.settings.normal_form, text)  # type: ignore[arg-type]
-        if self.settings.stemmer == "turkish":
-            text = text.translate(_TURKISH)
-        return self._split(text.lower())
+        return text.translate(_TURKISH) if self.settings.stemmer == "turkish" else text
 
     def term(self, word: str) -> str | None:
         """What stands in the index for a word; None for a stop word."""
         return None if word in self._stopwords else self._stem(word)
+
+    def terms_of(self, words: Sequence[str]) -> list[str | None]:
+        """`term` of each of many distinct words, in a fraction of the time."""
+        stems = iter(_stem_many(self.settings.stemmer, [word for word in words if word not in self._stopwords]))
+        return [None if word in self._stopwords else next(stems) for word in words]
 
     def terms(self, text: str) -> list[str]:
         """The terms of a text, in order, repeated as often as they stand there."""
@@ -193,3 +200,12 @@ def _stem_function(language: str | None) -> Callable[[str], str]:
     except KeyError as error:
         raise InputError(f"PyStemmer knows no language {language!r}") from error
     return stem
+
+
+def _stem_many(language: str | None, words: list[str]) -> list[str]:
+    if language is None:
+        return words
+    import Stemmer
+
+    stems: list[str] = Stemmer.Stemmer(language, 0).stemWords(words)  # its cache would only cost: no word comes twice
+    return stems

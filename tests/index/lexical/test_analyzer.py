@@ -129,3 +129,12 @@ def test_an_installed_package_can_offer_a_tokenizer(tmp_path: Path, monkeypatch:
         assert [hit.id for hit in retrieval.Retriever(index).search("trie")] == ["a"]
     with pytest.raises(InputError, match="tokenizer 'syllables' is not installed"):
         Index.open(tmp_path / "index")
+
+
+@pytest.mark.parametrize("language", ["english", "german", "turkish", "arabic", "none"])
+def test_many_words_have_the_terms_that_each_has_by_itself(language: str) -> None:
+    """Stop words among them, in any order."""
+    analyzer = Analyzer(AnalyzerSettings.for_language(language))
+    words = sorted({word for sample in SAMPLES.values() for word in analyzer.words(sample + " the und winds ve")})
+    assert analyzer.terms_of(words) == [analyzer.term(word) for word in words]
+    assert analyzer.terms_of([]) == []
