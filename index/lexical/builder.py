@@ -1,73 +1,74 @@
 """Builds postings: texts in, term frequencies by term and document out."""
 
 from collections.abc import Iterable
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.sparse import csc_array, csr_array, vstack
 
 from retrieval.index.lexical.analyzer import Analyzer, AnalyzerSettings
-from retrieval.index.lexical.postings import smallest_type, write_shard
+from retrieval.index.lexical.postings import LENGTHS, smallest_type, write_shard
+from retrieval.index.lexical.words import WordTable, word_table
+from retrieval.streams import windows
 
 __all__ = ["PostingsBuilder"]
 
+# Texts that are split at a time.
+_TEXTS_AT_ONCE = 1 << 15
+_CHARACTERS_AT_ONCE = 1 << 20
+
+# So many terms are sorted in the time in which the kernel that counts them is loaded.
+_MANY_TERMS = 1 << 20
+
 
 class PostingsBuilder:
-    """Collects the term frequencies of the documents of one shard."""
+    """Collects the words of the documents of one shard, four bytes each."""
 
     def __init__(self, analyzer: AnalyzerSettings) -> None:
         self._analyzer = Analyzer(analyzer)
-        # A word's term number, -1 for a stop word; several words can share a term.
-        self._word_numbers: dict[str, int] = {}
-        self._term_numbers: dict[str, int] = {}
-        self._batches: list[csr_array] = []
+        self._table: WordTable | None = None
+        self._numbers = [np.empty(0, dtype=np.int32)]
+        # Of each document, in words.
+        self._sizes = [np.zeros(1, dtype=np.int64)]
 
     def add(self, texts: Iterable[str]) -> None:
         """Add documents; their ordinals go on where the last call's ended."""
-        documents = [self._numbers(text) for text in texts]
-        offsets = np.zeros(len(documents) + 1, dtype=np.int64)
-        np.cumsum([len(document) for document in documents], out=offsets[1:])
-        numbers = np.fromiter(chain.from_iterable(documents), dtype=np.int32, count=offsets[-1])
-        batch = csr_array(
-            (np.ones(len(numbers), dtype=np.int32), numbers, offsets), shape=(len(documents), len(self._term_numbers))
-        )
-        batch.sum_duplicates()
-        self._batches.append(batch)
-
-    def _numbers(self, text: str) -> list[int]:
-        known = self._word_numbers
-        words = self._analyzer.words(text)
-        numbers = [known[word] if word in known else self._learn(word) for word in words]
-        return [number for number in numbers if number >= 0]
-
-    def _learn(self, word: str) -> int:
-        term = self._analyzer.term(word)
-        number = -1 if term is None else self._term_numbers.setdefault(term, len(self._term_numbers))
-        self._word_numbers[word] = number
-        return number
+        for window in windows(texts, len, _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE):
+            if self._table is None:
+                self._table = word_table(self._analyzer, sum(map(len, window)))
+            numbers, offsets = self._table.add(window)
+            self._numbers.append(numbers)
+            self._sizes.append(np.diff(offsets))
 
     def write(self, folder: Path) -> None:
         """Write postings into an existing folder; `lengths.npy` holds each document's length in terms."""
-        frequencies, lengths = self._frequencies()
-        terms = pa.array(sorted(term.encode() for term in self._term_numbers), pa.large_binary())
-        values = frequencies.data.astype(smallest_type(int(frequencies.data.max(initial=0))))
-        np.save(folder / "lengths.npy", lengths)
-        write_shard(folder, terms, frequencies.indptr, frequencies.indices, values)
+        terms, places = self._terms()
+        numbers, offsets = np.concatenate(self._numbers), np.cumsum(np.concatenate(self._sizes))
+        starts, ordinals, frequencies, lengths = _count(places[numbers], offsets, len(terms))
+        np.save(folder / LENGTHS, lengths)
+        values = frequencies.astype(smallest_type(int(frequencies.max(initial=0))))
+        write_shard(folder, terms, starts, ordinals, values)
 
-    def _frequencies(self) -> tuple[csc_array, NDArray[np.int32]]:
-        """Term frequencies with the terms in the vocabulary's order, and the documents' lengths."""
-        n_terms = len(self._term_numbers)
-        for batch in self._batches:
-            batch.resize(batch.shape[0], n_terms)  # it was made when fewer terms were known
-        rows = vstack([csr_array((0, n_terms), dtype=np.int32), *self._batches], format="csr")
-        lengths = np.asarray(rows.sum(axis=1, dtype=np.int64)).ravel().astype(np.int32)
-        order = np.argsort(np.array([term.encode() for term in self._term_numbers], dtype=object))
-        place = np.empty(n_terms, dtype=np.int32)
-        place[order] = np.arange(n_terms, dtype=np.int32)
-        rows = csr_array((rows.data, place[rows.indices], rows.indptr), shape=rows.shape)
-        columns = rows.tocsc()
-        columns.sort_indices()
-        return columns, lengths
+    def _terms(self) -> tuple[pa.LargeBinaryArray, NDArray[np.int32]]:
+        """All terms in the vocabulary's order, and for each word its term's place there, -1 for a stop word."""
+        words = self._table.words if self._table else []
+        # Several words can have one term.
+        encoded = pa.array(self._analyzer.terms_of(words), pa.large_binary()).dictionary_encode()
+        order = pc.sort_indices(encoded.dictionary)
+        ranks = np.empty(len(order) + 1, dtype=np.int32)
+        ranks[np.asarray(order)] = np.arange(len(order), dtype=np.int32)
+        ranks[-1] = -1
+        return encoded.dictionary.take(order), ranks[np.asarray(encoded.indices.fill_null(-1))]
+
+
+def _count(
+    terms: NDArray[np.int32], offsets: NDArray[np.int64], n_terms: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """See the kernel; with it where it is worth loading."""
+    if len(terms) < _MANY_TERMS:
+        from retrieval.index.kernels.words_reference import count_postings
+    else:
+        from retrieval.index.kernels.words import count_postings
+    return count_postings(terms, offsets, n_terms)

@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.index.lexical.analyzer import Analyzer, AnalyzerSettings
+from retrieval.index.lexical.builder import PostingsBuilder
 from retrieval.index.lexical.words import CompiledWords, SplitWords, WordTable, small_letters, word_table
 
 PLAIN = AnalyzerSettings()
@@ -117,3 +119,42 @@ def test_the_kernel_is_for_many_texts_and_its_own_tokenizer() -> None:
     assert isinstance(word_table(Analyzer(PLAIN), 1 << 24), CompiledWords)
     assert isinstance(word_table(Analyzer(PLAIN), 1000), SplitWords)
     assert isinstance(word_table(Analyzer(AnalyzerSettings(tokenizer="bigrams")), 1 << 24), SplitWords)
+
+
+@pytest.mark.parametrize("language", ["english", "german", "turkish", "chinese", "hindi", "none"])
+def test_either_way_of_splitting_writes_the_same_postings(
+    language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the language, byte by byte."""
+    settings = AnalyzerSettings.for_language(language)
+    texts = [*SCRIPTS.values(), "the THE die ve bir", *SCRIPTS.values()]
+    texts = [text.encode(errors="ignore").decode() for text in texts]
+
+    def build(folder: Path, few: int) -> dict[str, bytes]:
+        monkeypatch.setattr(sys.modules[word_table.__module__], "_MANY_CHARACTERS", few)
+        monkeypatch.setattr(sys.modules[PostingsBuilder.__module__], "_MANY_TERMS", few)
+        monkeypatch.setattr(sys.modules[PostingsBuilder.__module__], "_TEXTS_AT_ONCE", 7)
+        folder.mkdir()
+        builder = PostingsBuilder(settings)
+        builder.add(iter(texts[:10]))
+        builder.add(texts[10:])
+        builder.write(folder)
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    compiled, split = build(tmp_path / "compiled", 0), build(tmp_path / "split", 1 << 40)
+    assert compiled == split
+    terms = [Analyzer(settings).terms(text) for text in texts]
+    assert np.load(tmp_path / "compiled" / "lengths.npy").tolist() == [len(own) for own in terms]
+    blob = np.load(tmp_path / "compiled" / "term_bytes.npy").tobytes()
+    assert blob == b"".join(sorted({term.encode() for own in terms for term in own}))
+    assert len(np.load(tmp_path / "compiled" / "ordinals.npy")) == sum(len(set(own)) for own in terms)
+
+
+def test_a_builder_without_a_word_writes_postings(tmp_path: Path) -> None:
+    """Of no document, and of documents without a word."""
+    for texts, n in (([], 0), (["", "a - b"], 2)):
+        builder = PostingsBuilder(PLAIN)
+        builder.add(texts)
+        builder.write(tmp_path)
+        assert np.load(tmp_path / "lengths.npy").tolist() == [0] * n
+        assert np.load(tmp_path / "starts.npy").tolist() == [0]
