@@ -125,10 +125,10 @@ class ModelError(RetrievalError):
 
 
 class MissingExtraError(RetrievalError):
-    """A package that an optional part needs is not installed."""
+    """A package that an optional part needs is not installed, or does not work."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, extra: str, purpose: str, *, reason: str = "which is not installed") -> None:
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed",
+            f"{purpose} needs the package {package!r}, {reason}",
             hint=f"pip install 'retrieval-engine[{extra}]'",
         )
