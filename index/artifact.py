@@ -15,7 +15,9 @@ from retrieval.index.dense.searcher import DenseSearcher, VectorReader
 from retrieval.index.documents.reader import DocumentReader
 from retrieval.index.documents.store import StoreReader
 from retrieval.index.lexical.searcher import LexicalSearcher
-from retrieval.index.manifest import Manifest, read_manifest
+from retrieval.index.lucene.options import LuceneOptions
+from retrieval.index.lucene.searcher import LuceneSearcher
+from retrieval.index.manifest import LucenePart, Manifest, read_manifest
 from retrieval.index.storage.arrays import load_array
 from retrieval.index.storage.files import Ledger, altered_files, damaged
 
@@ -45,9 +47,15 @@ class Artifact:
             live = ~load_array(generation, DELETED, np.bool_)
         self.documents = DocumentReader([StoreReader(segment) for segment in segments], live, generation.open(FIELDS))
         self._check_counts()
-        self.lexical: LexicalSearcher | None = None
+        self.lexical: LexicalSearcher | LuceneSearcher | None = None
         self.dense: DenseSearcher | None = None
-        if part := manifest.lexical:
+        part = manifest.lexical
+        if isinstance(part, LucenePart):
+            options, counts = LuceneOptions(k1=part.k1, b=part.b), (part.terms, part.postings)
+            self.lexical = LuceneSearcher(
+                self.ledger, f"{manifest.folder}/lucene", options, live, manifest.rows, counts
+            )
+        elif part:
             folder = self.ledger.folder(f"{manifest.folder}/lexical")
             shifts = bool(part.bm25.absent_saturation)
             self.lexical = LexicalSearcher(

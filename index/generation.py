@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,10 @@ from retrieval.index.documents.metadata import FieldCounts
 from retrieval.index.documents.store import StoreReader, StoreWriter, finish_store
 from retrieval.index.lexical.merging import Source, merge
 from retrieval.index.lexical.postings import ShardReader, StoredPostings
-from retrieval.index.manifest import LexicalPart, Manifest, SegmentEntry
+from retrieval.index.lexical.searcher import LexicalSearcher
+from retrieval.index.lucene.builder import write_index
+from retrieval.index.lucene.options import LuceneOptions
+from retrieval.index.manifest import LexicalPart, LucenePart, Manifest, SegmentEntry
 from retrieval.index.storage.files import Folder, Ledger, PlainFolder
 from retrieval.index.writer import ArtifactWriter
 
@@ -131,8 +134,11 @@ class _Change:
         if not layout.live.all():
             np.save(self._generation / DELETED, ~layout.live)
         (self._generation / FIELDS).write_bytes(orjson.dumps(self._fields().content()))
-        if part := self._like.lexical:
-            part = part.model_copy(update={"scale": self._write_lexical(layout, part)})
+        part = self._like.lexical
+        if isinstance(part, LucenePart):
+            part = self._write_lucene(layout, part)
+        elif part:
+            part = self._write_lexical(layout, part)
         self._ledger.add(self._generation.name)
         self._ledger.write(self._generation.name)
         self._writer.commit(self._manifest(layout, part))
@@ -225,12 +231,12 @@ class _Change:
             counts.update(self._staged.fields)
         return counts
 
-    def _write_lexical(self, layout: _Layout, part: LexicalPart) -> float:
-        """Write the postings of all documents; what a stored impact of 1 stands for."""
+    def _write_lexical(self, layout: _Layout, part: LexicalPart) -> LexicalPart:
+        """The postings of all documents."""
         folder = self._generation / "lexical"
         folder.mkdir()
         readers: list[StoredPostings] = []
-        if self._base is not None and self._base.lexical:
+        if self._base is not None and isinstance(self._base.lexical, LexicalSearcher):
             readers.append(self._base.lexical.postings)
         shards = self._staged.shards if self._staged else ()
         readers += [ShardReader(PlainFolder(shard)) for shard in shards]
@@ -242,7 +248,23 @@ class _Change:
             lengths[places[places >= 0]] = own[places >= 0]
             sources.append(Source(reader, _as_shift(places)))
             first += len(own)
-        return merge(sources, lengths, layout.live, part.bm25, folder, part.impacts)
+        scale = merge(sources, lengths, layout.live, part.bm25, folder, part.impacts)
+        return part.model_copy(update={"scale": scale})
+
+    def _write_lucene(self, layout: _Layout, part: LucenePart) -> LucenePart:
+        """Lucene's index is made again of the stored texts: its scores depend on deleted documents while it has any."""
+        folder = self._generation / "lucene"
+        folder.mkdir()
+        content = write_index(folder, self._texts(layout), LuceneOptions(k1=part.k1, b=part.b))
+        return part.model_copy(update=content)
+
+    def _texts(self, layout: _Layout) -> Iterator[str]:
+        """What is indexed of each document, in order."""
+        first = 0
+        for entry in layout.entries:
+            store = StoreReader(self._ledger.folder(entry.name))
+            yield from compress(store.contents(), layout.live[first : first + entry.rows])
+            first += entry.rows
 
     def _fingerprint(self) -> str:
         fingerprint = Fingerprint(self._base.manifest.fingerprint if self._base is not None else "")
@@ -253,7 +275,7 @@ class _Change:
             fingerprint.add_all(self._segments[-1].store.digests.all())
         return str(fingerprint)
 
-    def _manifest(self, layout: _Layout, lexical: LexicalPart | None) -> Manifest:
+    def _manifest(self, layout: _Layout, lexical: LexicalPart | LucenePart | None) -> Manifest:
         dense = self._like.dense
         if dense:
             folders = [self._ledger.folder(entry.name) for entry in layout.entries]

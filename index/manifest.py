@@ -11,6 +11,7 @@ from retrieval.errors import ArtifactMissingError, ArtifactVersionError
 from retrieval.files import write_whole
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
+from retrieval.index.lucene.options import ANALYZER
 from retrieval.index.storage.files import FileEntry, damaged
 from retrieval.types import EncoderCard, ScoreKind
 
@@ -20,6 +21,7 @@ __all__ = [
     "DensePart",
     "Impacts",
     "LexicalPart",
+    "LucenePart",
     "Manifest",
     "Provenance",
     "SegmentEntry",
@@ -34,7 +36,7 @@ FORMAT = 3
 MANIFEST = "manifest.json"
 
 
-FileName = Annotated[str, Field(pattern=r"^(segment|generation)-\d+(/\w+)*/\w+\.\w+$")]
+FileName = Annotated[str, Field(pattern=r"^(segment|generation)-\d+(/\w+)*/\w+(\.\w+)?$")]
 """Below the index' folder, and nowhere else."""
 
 
@@ -53,6 +55,18 @@ class LexicalPart(_Model):
     bm25: BM25
     impacts: Impacts = "exact"
     scale: float = 1.0
+
+
+class LucenePart(_Model):
+    """What decides the scores of a lexical part that is Lucene's, and what it holds; `version` is Lucene's."""
+
+    engine: Literal["lucene"] = "lucene"
+    analyzer: Literal["anserini-english"] = ANALYZER
+    k1: float
+    b: float
+    version: str = ""
+    terms: int = 0
+    postings: int = 0
 
 
 class DensePart(_Model):
@@ -96,7 +110,7 @@ class Manifest(_Model):
     segments: list[SegmentEntry]
     stores_text: bool = True
     chunking: dict[str, Any] | None = None
-    lexical: LexicalPart | None = None
+    lexical: LexicalPart | LucenePart | None = None
     dense: DensePart | None = None
     provenance: Provenance
     changed: Provenance | None = None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from retrieval.fusion import MinMax, ReciprocalRank, ZScore
     from retrieval.index.lexical.analyzer import AnalyzerSettings
     from retrieval.index.lexical.bm25 import BM25
+    from retrieval.index.lucene.options import LuceneOptions
     from retrieval.indexing import Index, LexicalOptions
     from retrieval.pipeline import Retriever
     from retrieval.types import Document, EncoderCard, Hit, Hits, Passage, Query
@@ -31,6 +32,7 @@ __all__ = [
     "Hits",
     "Index",
     "LexicalOptions",
+    "LuceneOptions",
     "MinMax",
     "Passage",
     "Query",
@@ -54,6 +56,7 @@ _HOMES = {
     "Hits": "retrieval.types",
     "Index": "retrieval.indexing",
     "LexicalOptions": "retrieval.indexing",
+    "LuceneOptions": "retrieval.index.lucene.options",
     "MinMax": "retrieval.fusion",
     "Passage": "retrieval.types",
     "Query": "retrieval.types",

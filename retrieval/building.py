@@ -26,6 +26,8 @@ from retrieval.index.journal import Journal
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.index.lexical.postings import IMPACT_TYPES
+from retrieval.index.lucene.options import LuceneOptions
+from retrieval.index.lucene.runtime import start_java
 from retrieval.index.manifest import Impacts
 from retrieval.index.storage.files import PlainFolder
 from retrieval.index.storage.marks import Mark, check_marks, mark_of
@@ -78,7 +80,7 @@ class Job:
 
     Attributes:
         kind: `build` or `add`.
-        lexical: how texts are analysed and scored; None for no lexical part.
+        lexical: how texts are analysed and scored, and by which engine; None for no lexical part.
         encoder: makes the vectors; None for no dense part.
         chunking: how documents are taken apart; None leaves them whole.
         columns: names of the fields that hold id, title and text.
@@ -89,7 +91,7 @@ class Job:
     """
 
     kind: str
-    lexical: LexicalOptions | None
+    lexical: LexicalOptions | LuceneOptions | None
     encoder: Encoder | None
     chunking: Chunking | None
     columns: Columns | None
@@ -101,6 +103,11 @@ class Job:
     def __post_init__(self) -> None:
         if self.shard_documents < 1:
             raise InputError(f"a shard needs at least 1 document; got {self.shard_documents}")
+        if isinstance(self.lexical, LuceneOptions) and not self.store_text:
+            raise InputError(
+                "Lucene's index is made again of the stored texts in each change, so they must be kept",
+                hint="keep them, or take the other engine: --lexical-engine native",
+            )
 
     def settings(self) -> dict[str, Any]:
         """It as JSON gives it back."""
@@ -141,6 +148,8 @@ def stage(
     Raises:
         UnfinishedBuildError: another build was interrupted here.
     """
+    if isinstance(job.lexical, LuceneOptions):
+        start_java()  # which may not be there: better known before the corpus is read
     stager = _Stager(writer, job, restart=restart, progress=progress)
     try:
         stager.read(documents, check)
@@ -211,7 +220,7 @@ class _Stager:
                 store.add(shard, keep_text=self._keeps_text)
                 self._count(shard)
                 number, postings = self.journal.shards, self.journal.postings
-                if self._job.lexical:
+                if isinstance(self._job.lexical, LexicalOptions):
                     postings = {**postings, **self._write_postings(number, shard, self._job.lexical)}
                 self._note(store=store.sync(), rows=store.rows, shards=number + 1, postings=postings)
             self._note(store=store.sync(), complete=True)
@@ -305,7 +314,7 @@ class _Stager:
 
     def staged(self) -> Staged:
         """What has been written."""
-        shards = range(self.journal.shards) if self._job.lexical else ()
+        shards = range(self.journal.shards) if isinstance(self._job.lexical, LexicalOptions) else ()
         return Staged(
             name=self.journal.segment,
             fields=self._fields,

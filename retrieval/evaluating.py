@@ -10,7 +10,7 @@ from retrieval.corpus import read_documents
 from retrieval.errors import ArtifactDamagedError, ArtifactExistsError, ArtifactMissingError
 from retrieval.index.documents.fingerprint import Fingerprint, digest_of
 from retrieval.index.manifest import Manifest
-from retrieval.indexing import Index, LexicalOptions
+from retrieval.indexing import Index, LexicalOptions, LuceneOptions, lexical_options
 from retrieval.pipeline import Retriever
 from retrieval.protocols import Encoder, Progress, silent
 
@@ -53,7 +53,7 @@ def evaluate(
 def index_for(
     data: str | Path,
     path: Path,
-    lexical: LexicalOptions,
+    lexical: LexicalOptions | LuceneOptions,
     encoder: Encoder | None,
     *,
     overwrite: bool = False,
@@ -91,10 +91,11 @@ def index_for(
     return index, True
 
 
-def _difference(manifest: Manifest, data: str | Path, lexical: LexicalOptions, encoder: Encoder | None) -> str | None:
+def _difference(
+    manifest: Manifest, data: str | Path, lexical: LexicalOptions | LuceneOptions, encoder: Encoder | None
+) -> str | None:
     """What an index has otherwise; None if it can serve."""
-    part = manifest.lexical
-    if part is None or (part.analyzer, part.bm25) != (lexical.analyzer, lexical.bm25):
+    if lexical_options(manifest) != lexical:
         return "other lexical settings"
     if encoder and manifest.dense and encoder.card.differences(manifest.dense.encoder):
         return "another model"

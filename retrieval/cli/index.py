@@ -35,7 +35,7 @@ from retrieval.errors import ArtifactDamagedError, CorpusError, InputError
 from retrieval.formats import STDIN
 from retrieval.index.artifact import problems_at
 from retrieval.index.journal import Journal
-from retrieval.index.manifest import Provenance, read_manifest
+from retrieval.index.manifest import LucenePart, Provenance, read_manifest
 from retrieval.indexing import Index
 from retrieval.pipeline import load_query_encoder
 
@@ -256,7 +256,7 @@ def _sizes(index: Index) -> Iterator[str]:
     """The size of each part."""
     sizes = {"documents": 0, "lexical": 0, "dense": 0}
     for name, entry in index.manifest.files.items():
-        part = "lexical" if "/lexical/" in name else "dense" if "/vector" in name else "documents"
+        part = "lexical" if "/lexical/" in name or "/lucene/" in name else "dense" if "/vector" in name else "documents"
         sizes[part] += entry.bytes
     return (f"{part} {_megabytes(size)}" for part, size in sizes.items() if size)
 
@@ -271,12 +271,19 @@ def _origin(origin: Provenance) -> str:
 
 def _lexical_rows(index: Index) -> Iterator[list[str]]:
     part = index.manifest.lexical
-    if part and index.lexical:
+    if part is None or index.lexical is None:
+        return
+    terms = ["terms", f"{index.lexical.n_terms:,} ({index.lexical.n_postings:,} postings)"]
+    if isinstance(part, LucenePart):
+        yield ["lexical", f"Lucene {part.version}, k1 {part.k1:g}, b {part.b:g}"]
+        yield terms
+        yield ["analyzer", part.analyzer]
+    else:
         bm25, analyzer = part.bm25, part.analyzer
         yield ["lexical", f"{bm25.method}, k1 {bm25.k1:g}, b {bm25.b:g}"]
         if part.impacts != "exact":
             yield ["impacts", f"{part.impacts}, in steps of {part.scale:.3g}"]
-        yield ["terms", f"{index.lexical.n_terms:,} ({index.lexical.n_postings:,} postings)"]
+        yield terms
         yield ["analyzer", f"{analyzer.tokenizer}, {len(analyzer.stopwords)} stop words, stemmer {analyzer.stemmer}"]
 
 

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from retrieval.errors import CorpusError
 from retrieval.index.kernels import postings_reference
 from retrieval.index.kernels.layout import new_scratch
+from retrieval.index.lucene.options import LuceneOptions
 from retrieval.indexing import Index
 from retrieval.types import Document, EncoderCard, Hits, ScoreKind
+from tests.index.lucene import reference as lucene_reference
+from tests.index.lucene.reference import needs_lucene
 
 WORDS = ["wind", "storm", "sky", "plasma", "aurora", "night"]
 DIMENSIONS = len(WORDS)
@@ -36,7 +39,8 @@ class CountingEncoder:
         return np.array(counts, dtype=np.float32).reshape(len(texts), DIMENSIONS)
 
 
-KINDS = ("lexical", "dense")
+KINDS = ("lexical", "dense", pytest.param("lucene", marks=needs_lucene))
+LEXICAL = {"lexical": True, "dense": False, "lucene": LuceneOptions()}
 
 texts = st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join)
 
@@ -45,14 +49,14 @@ def build(kind: str, contents: Sequence[str], path: Path) -> Index:
     """An index of one kind, replacing the one at `path`."""
     documents = [Document(id=f"d{i}", text=text) for i, text in enumerate(contents)]
     dense = CountingEncoder() if kind == "dense" else None
-    return Index.build(documents, path, lexical=kind == "lexical", dense=dense, overwrite=True)
+    return Index.build(documents, path, lexical=LEXICAL[kind], dense=dense, overwrite=True)
 
 
 def search(
     index: Index, kind: str, queries: Sequence[str], k: int, threads: int = 1, allowed: NDArray[np.bool_] | None = None
 ) -> Hits:
     """Hits of the one part the index has, by the kernel that serves all but a process' first question."""
-    if kind == "lexical":
+    if kind != "dense":
         assert index.lexical
         index.lexical.search(["the first question of a process, which another path answers"], 1)
         return index.lexical.search(queries, k, threads, allowed)
@@ -61,7 +65,9 @@ def search(
 
 
 def reference(index: Index, kind: str, queries: Sequence[str], k: int) -> Hits:
-    """The same hits, by plain NumPy over the files of the index."""
+    """The same hits, by plain NumPy over the files of the index, or for Lucene over its texts."""
+    if kind == "lucene":
+        return lucene_reference.search([one.contents for one in index.documents], queries, k, LuceneOptions())
     if kind == "lexical":
         assert index.lexical
         hits = Hits.empty(len(queries), min(k, len(index)), ScoreKind.BM25)
@@ -157,7 +163,7 @@ def test_duplicate_ids_are_refused(kind: str, tmp_path: Path) -> None:
     documents = [Document(id="same", text="wind"), Document(id="same", text="sky")]
     dense = CountingEncoder() if kind == "dense" else None
     with pytest.raises(CorpusError, match="documents:2: duplicate id 'same'"):
-        Index.build(documents, tmp_path / "index", lexical=kind == "lexical", dense=dense)
+        Index.build(documents, tmp_path / "index", lexical=LEXICAL[kind], dense=dense)
     assert not (tmp_path / "index").exists()
 
 
