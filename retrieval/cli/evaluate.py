@@ -15,6 +15,8 @@ from retrieval.cli.options import (
     DenseOption,
     DepthOption,
     DeviceOption,
+    EngineName,
+    EngineOption,
     FusionName,
     FusionOption,
     JsonOption,
@@ -38,7 +40,7 @@ from retrieval.protocols import Encoder
 # A comma inside parentheses belongs to a measure: P(rel=2,judged_only=True)@5.
 _COMMA = re.compile(r",(?![^(]*\))")
 
-_PRESET, _LANGUAGE = "bm25s", "english"
+_LANGUAGE = "english"
 
 app = typer.Typer(help="Measure systems on a test collection.", no_args_is_help=True)
 
@@ -65,7 +67,8 @@ def run(
     k: Annotated[int, typer.Option("-k", min=1, help="Hits per query.")] = 1000,
     keep_self: Annotated[bool, typer.Option("--keep-self", help="Keep a document whose id is the query's.")] = False,
     dense: DenseOption = None,
-    bm25: PresetOption = _PRESET,
+    lexical_engine: EngineOption = EngineName.NATIVE,
+    bm25: PresetOption = None,
     language: LanguageOption = _LANGUAGE,
     fusion: FusionOption = FusionName.MINMAX,
     weight: WeightOption = None,
@@ -87,8 +90,10 @@ def run(
     chosen = _COMMA.split(measures)
     parse_measures(chosen)  # an unknown one stops before an index is built
     collection = load_collection(data, split, on_error=on_error.value)
-    if index and (bm25, language) != (_PRESET, _LANGUAGE):
-        raise InputError("--bm25 and --language are for a new index; the one of --index has settings of its own")
+    if index and (lexical_engine, bm25, language) != (EngineName.NATIVE, None, _LANGUAGE):
+        raise InputError(
+            "--lexical-engine, --bm25 and --language are for a new index; the one of --index has settings of its own"
+        )
     if index:
         opened = Index.open(index)
         encoder = load_query_encoder(opened, device, model=dense) if _needs_dense(names) else None
@@ -101,7 +106,7 @@ def run(
     for problem in collection.problems:
         say(f"note: {problem}")
     if not index:
-        options = make_lexical(bm25, language)
+        options = make_lexical(bm25, language, engine=lexical_engine)
         with progress() as show:
             opened, is_new = index_for(
                 data, out / "index", options, encoder, overwrite=overwrite, restart=restart, progress=show

@@ -14,6 +14,8 @@ from retrieval.cli.console import print_json, print_table, progress, say
 from retrieval.cli.options import (
     DenseOption,
     DeviceOption,
+    EngineName,
+    EngineOption,
     IdFieldOption,
     ImpactsName,
     ImpactsOption,
@@ -57,7 +59,8 @@ def build(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the index goes: a new or empty folder.")],
     lexical: Annotated[bool, typer.Option(help="Build the lexical part.")] = True,
     dense: DenseOption = None,
-    bm25: PresetOption = "bm25s",
+    lexical_engine: EngineOption = EngineName.NATIVE,
+    bm25: PresetOption = None,
     method: Annotated[str | None, typer.Option(help="lucene, robertson, atire, bm25l or bm25+.")] = None,
     k1: Annotated[float | None, typer.Option(help="BM25's k1.")] = None,
     b: Annotated[float | None, typer.Option("--b", help="BM25's b.")] = None,
@@ -91,6 +94,7 @@ def build(
     options = make_lexical(
         bm25,
         language,
+        engine=lexical_engine,
         method=method,
         k1=k1,
         b=b,

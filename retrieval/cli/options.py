@@ -11,7 +11,7 @@ from retrieval.errors import FilterError, InputError
 from retrieval.fusion import Fusion, MinMax, ReciprocalRank, ZScore
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
-from retrieval.indexing import LexicalOptions
+from retrieval.indexing import LexicalOptions, LuceneOptions
 from retrieval.pipeline import MODES
 
 # ruff: noqa: D101 - the names say it
@@ -25,7 +25,15 @@ DeviceOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Cores to use; all by default.", show_default=False)]
-PresetOption = Annotated[str, typer.Option("--bm25", metavar="PRESET", help="bm25s (k1 1.5, b .75), anserini (.9, .4)")]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bm25",
+        metavar="PRESET",
+        help="bm25s (k1 1.5, b .75), anserini (.9, .4). Each engine has the one it is known by.",
+        show_default=False,
+    ),
+]
 LanguageOption = Annotated[str, typer.Option(metavar="NAME", help="Stop words and stemmer of a language, or none.")]
 
 
@@ -51,6 +59,16 @@ class ImpactsName(StrEnum):
 
 
 ImpactsOption = Annotated[ImpactsName, typer.Option(help="How scores are stored: exact, or in steps of 16 or 8 bits.")]
+
+
+class EngineName(StrEnum):
+    NATIVE = "native"
+    LUCENE = "lucene"
+
+
+EngineOption = Annotated[
+    EngineName, typer.Option("--lexical-engine", help="What builds and searches the lexical part.")
+]
 
 
 class OnErrorName(StrEnum):
@@ -115,9 +133,10 @@ def _weight(text: str) -> tuple[str, float]:
 
 
 def make_lexical(
-    preset: str,
+    preset: str | None,
     language: str,
     *,
+    engine: EngineName = EngineName.NATIVE,
     method: str | None = None,
     k1: float | None = None,
     b: float | None = None,
@@ -126,9 +145,26 @@ def make_lexical(
     stopwords: bool = True,
     stem: bool = True,
     impacts: ImpactsName = ImpactsName.EXACT,
-) -> LexicalOptions:
+) -> LexicalOptions | LuceneOptions:
     """The lexical part that the options describe: a preset, and what is said beside it."""
     given = {"method": method, "k1": k1, "b": b, "delta": delta}
-    parameters = {**vars(BM25.preset(preset)), **{name: value for name, value in given.items() if value is not None}}
+    named = BM25.preset(preset or ("bm25s" if engine is EngineName.NATIVE else "anserini"))
+    parameters = {**vars(named), **{name: value for name, value in given.items() if value is not None}}
+    if engine is EngineName.LUCENE:
+        others = {
+            "--language": language != "english",
+            "--method": method not in (None, "lucene"),
+            "--delta": delta is not None,
+            "--tokenizer": tokenizer is not None,
+            "--no-stopwords": not stopwords,
+            "--no-stem": not stem,
+            "--impacts": impacts is not ImpactsName.EXACT,
+        }
+        if unknown := [name for name, is_given in others.items() if is_given]:
+            raise InputError(
+                f"Lucene has no {unknown[0]}: it analyses English as Anserini does, with a BM25 of k1 and b",
+                hint="leave it out, or take the other engine: --lexical-engine native",
+            )
+        return LuceneOptions(k1=parameters["k1"], b=parameters["b"])
     analyzer = AnalyzerSettings.for_language(language, tokenizer=tokenizer, stopwords=stopwords, stem=stem)
     return LexicalOptions(analyzer=analyzer, bm25=BM25(**parameters), impacts=impacts.value)
