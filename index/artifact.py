@@ -14,6 +14,7 @@ from retrieval.errors import ArtifactDamagedError, ArtifactMissingError
 from retrieval.index.dense.searcher import DenseSearcher, VectorReader
 from retrieval.index.documents.reader import DocumentReader
 from retrieval.index.documents.store import StoreReader
+from retrieval.index.lexical.postings import PostingsReader
 from retrieval.index.lexical.searcher import LexicalSearcher
 from retrieval.index.lucene.options import LuceneOptions
 from retrieval.index.lucene.searcher import LuceneSearcher
@@ -57,10 +58,9 @@ class Artifact:
             )
         elif part:
             folder = self.ledger.folder(f"{manifest.folder}/lexical")
+            postings = PostingsReader(folder, manifest.rows, part.impacts, reorder=part.reorder)
             shifts = bool(part.bm25.absent_saturation)
-            self.lexical = LexicalSearcher(
-                folder, part.analyzer, manifest.rows, impacts=part.impacts, scale=part.scale, shifts=shifts
-            )
+            self.lexical = LexicalSearcher(folder, part.analyzer, postings, scale=part.scale, shifts=shifts)
         if dense := manifest.dense:
             readers = [
                 VectorReader(folder, segment.rows, dense.dimensions)

@@ -248,7 +248,7 @@ class _Change:
             lengths[places[places >= 0]] = own[places >= 0]
             sources.append(Source(reader, _as_shift(places)))
             first += len(own)
-        scale = merge(sources, lengths, layout.live, part.bm25, folder, part.impacts)
+        scale = merge(sources, lengths, layout.live, part.bm25, folder, part.impacts, reorder=part.reorder)
         return part.model_copy(update={"scale": scale})
 
     def _write_lucene(self, layout: _Layout, part: LucenePart) -> LucenePart:

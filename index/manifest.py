@@ -49,11 +49,12 @@ class _Model(BaseModel):
 
 
 class LexicalPart(_Model):
-    """What decides the lexical scores; `scale` is what a stored impact of 1 stands for."""
+    """What decides the lexical scores, and how postings lie; `scale` is what a stored impact of 1 stands for."""
 
     analyzer: AnalyzerSettings
     bm25: BM25
     impacts: Impacts = "exact"
+    reorder: bool = False
     scale: float = 1.0
 
 

@@ -284,7 +284,7 @@ def lexical_options(manifest: Manifest) -> LexicalOptions | LuceneOptions | None
         case LucenePart() as part:
             return LuceneOptions(k1=part.k1, b=part.b)
         case LexicalPart() as part:
-            return LexicalOptions(analyzer=part.analyzer, bm25=part.bm25, impacts=part.impacts)
+            return LexicalOptions(analyzer=part.analyzer, bm25=part.bm25, impacts=part.impacts, reorder=part.reorder)
     return None
 
 

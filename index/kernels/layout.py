@@ -45,6 +45,8 @@ class Postings(NamedTuple):
         bucket_maxima: (long runs, BUCKETS) uint8 the largest impact of each, in 255ths of the run's, rounded up.
         ordinals: (postings,) uint16 documents, from their window's first, ascending within a run.
         impacts: (postings,) what a term adds to a document's score, above zero: float32, or uint8 or uint16 of a scale.
+        order: (documents,) int32 the ordinal of the document at each place, where documents were put into another order
+            than that of their ordinals; windows and `ordinals` are then of places. Empty where they were not.
     """
 
     starts: NDArray[np.int64]
@@ -57,6 +59,7 @@ class Postings(NamedTuple):
     bucket_maxima: NDArray[np.uint8]
     ordinals: NDArray[np.uint16]
     impacts: NDArray[Any]
+    order: NDArray[np.int32]
 
 
 class Queries(NamedTuple):
@@ -68,7 +71,7 @@ class Queries(NamedTuple):
         shifts: (n,) float32 what is added to the score of every match.
         scale: what a stored impact of 1 stands for.
         n_documents: ordinals are below it.
-        allowed: (n_documents,) documents that may be hits; empty where all may.
+        allowed: (n_documents,) documents that may be hits, in the order of the postings; empty where all may.
     """
 
     terms: NDArray[np.int64]

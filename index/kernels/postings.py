@@ -123,7 +123,7 @@ def _search_one(
         for i in range(needed, n):
             if begin[i] < end[i] and found > 0:
                 found = _add_term(postings, scratch, found, run[i], begin[i], end[i], floor - rest[i + 1] - slack)
-        size, limit = _offer(scratch, found, window << WINDOW_BITS, keys, size, limit, k)
+        size, limit = _offer(postings, scratch, found, window << WINDOW_BITS, keys, size, limit, k)
         if size >= k and floor == 0 and window < last:
             size, limit = _cut(keys, size, k)
         floor = max(floor, _score_of(limit))
@@ -313,12 +313,20 @@ def _impact_of(postings: Postings, ordinal: int, begin: int, end: int) -> np.flo
 
 @kernel
 def _offer(
-    scratch: Scratch, found: int, first: int, keys: NDArray[np.uint64], size: int, limit: np.uint64, k: int
+    postings: Postings,
+    scratch: Scratch,
+    found: int,
+    first: int,
+    keys: NDArray[np.uint64],
+    size: int,
+    limit: np.uint64,
+    k: int,
 ) -> tuple[int, np.uint64]:
     """Keep the candidates whose keys are above the limit; how many keys there are, and the new limit."""
     bits = scratch.values.view(np.uint32)
     for i in range(found):
-        key = key_of(bits[i], first + scratch.candidates[i])
+        place = first + scratch.candidates[i]
+        key = key_of(bits[i], postings.order[place] if len(postings.order) else place)
         if key > limit:
             keys[size] = key
             size += 1

@@ -25,9 +25,11 @@ def search_postings(
         terms = queries.terms[queries.offsets[query] : queries.offsets[query + 1]]
         sums = _sums(postings, terms, queries.n_documents)
         matches = np.flatnonzero((sums > 0) & queries.allowed if len(queries.allowed) else sums > 0)
-        best = matches[np.lexsort((matches, -sums[matches]))[:k]]
+        ordinals = postings.order[matches] if len(postings.order) else matches
+        first = np.lexsort((ordinals, -sums[matches]))[:k]
+        best = matches[first]
         out_counts[query] = len(best)
-        out_ordinals[query, : len(best)] = best
+        out_ordinals[query, : len(best)] = ordinals[first]
         out_scores[query, : len(best)] = sums[best] * queries.scale + queries.shifts[query]
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from retrieval.index.lexical.bm25 import BM25
-from retrieval.index.lexical.postings import LENGTHS, STEPS, StoredPostings
+from retrieval.index.lexical.postings import LENGTHS, ORDER, STEPS, StoredPostings, sorted_within
 from retrieval.index.lexical.runs import RunsWriter
 from retrieval.index.lexical.vocabulary import write_vocabulary
 from retrieval.index.storage.arrays import ArrayAppender
@@ -51,6 +51,8 @@ def merge(
     bm25: BM25,
     out: Path,
     impacts: str = "exact",
+    *,
+    reorder: bool = False,
 ) -> float:
     """Write one index of all sources' documents into an existing folder; what a stored impact of 1 stands for.
 
@@ -61,6 +63,7 @@ def merge(
         bm25: how scores are derived.
         out: where to.
         impacts: how scores are stored, a name of IMPACT_TYPES.
+        reorder: put similar documents side by side, for faster searches; needs all postings in memory.
     """
     merger = _Merger(sources)
     write_vocabulary(out, merger.vocabulary)
@@ -69,6 +72,7 @@ def merge(
     scores = _Scores(merger.starts, lengths, live, bm25)
     if bm25.absent_saturation:
         np.save(out / "absent_impacts.npy", (scores.weights * bm25.absent_saturation).astype(np.float32))
+    places = _places(merger, out, len(lengths)) if reorder else None
     scale = 1.0
     if impacts in STEPS:
         blocks = (scores.of(first, last, *merger.block(first, last)) for first, last in merger.blocks())
@@ -80,10 +84,24 @@ def merge(
     ):
         for first, last in merger.blocks():
             ordinals, frequencies = merger.block(first, last)
-            frequencies_file.append(frequencies)
+            values = scores.of(first, last, ordinals, frequencies)
             starts = merger.starts[first : last + 1] - merger.starts[first]
-            runs.append(starts, ordinals, scores.of(first, last, ordinals, frequencies))
+            if places is not None:
+                by_place = sorted_within(starts, places[ordinals])
+                ordinals, frequencies, values = places[ordinals][by_place], frequencies[by_place], values[by_place]
+            frequencies_file.append(frequencies)
+            runs.append(starts, ordinals, values)
     return scale
+
+
+def _places(merger: "_Merger", out: Path, rows: int) -> NDArray[np.int32]:
+    """Write the order of the documents, and give each document's place in it, (rows,)."""
+    from retrieval.index.lexical.reordering import reorder
+
+    blocks = [merger.block(first, last)[0] for first, last in merger.blocks()]
+    order = reorder(merger.starts, np.concatenate([np.empty(0, dtype=np.int32), *blocks]), rows)
+    np.save(out / ORDER, order)
+    return np.argsort(order).astype(np.int32)
 
 
 class _Scores:
@@ -135,7 +153,7 @@ class _Merger:
             return np.diff(starts)
         counts = np.zeros(len(starts) - 1, dtype=np.int64)
         for first, last in _blocks(starts):
-            ordinals = source.postings.documents(first, last)
+            ordinals, _ = source.postings.block(first, last)
             kept = source.moved(ordinals) >= 0
             counts[first:last] = np.add.reduceat(kept, starts[first:last] - starts[first], dtype=np.int64)
         return counts
@@ -153,10 +171,9 @@ class _Merger:
         for number, source in enumerate(self._sources):
             begin, end = (int(place) for place in np.searchsorted(self._numbers[number], (first, last)))
             starts = self._starts[number][begin : end + 1]
-            span = int(starts[0]), int(starts[-1])
-            moved = source.moved(source.postings.documents(begin, end))
+            documents, values = source.postings.block(begin, end)
+            moved = source.moved(documents)
             terms = np.repeat(self._numbers[number][begin:end] - first, np.diff(starts))
-            values = source.postings.frequencies.slice(*span)
             if isinstance(source.places, np.ndarray):
                 kept = moved >= 0
                 moved, terms, values = moved[kept], terms[kept], values[kept]

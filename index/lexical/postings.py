@@ -5,6 +5,7 @@ the search kernels read them; see `retrieval.index.kernels.layout`.
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,11 +22,13 @@ __all__ = [
     "FREQUENCY_TYPES",
     "IMPACT_TYPES",
     "LENGTHS",
+    "ORDER",
     "STEPS",
     "PostingsReader",
     "ShardReader",
     "StoredPostings",
     "smallest_type",
+    "sorted_within",
     "write_shard",
 ]
 
@@ -37,7 +40,7 @@ IMPACT_TYPES = {"exact": np.float32, "u16": np.uint16, "u8": np.uint8}
 STEPS = {"u16": 65_535, "u8": 255}
 """The largest impact of those that are stored in steps."""
 
-LENGTHS = "lengths.npy"
+LENGTHS, ORDER = "lengths.npy", "order.npy"
 
 
 def smallest_type(largest: int) -> DTypeLike:
@@ -55,6 +58,12 @@ def write_shard(
     np.save(folder / "frequencies.npy", frequencies)
 
 
+def sorted_within(starts: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.int64]:
+    """The order of postings in which each term's values ascend, given where the terms begin, (terms + 1,)."""
+    order: NDArray[np.int64] = np.lexsort((values, np.repeat(np.arange(len(starts) - 1), np.diff(starts))))
+    return order
+
+
 class StoredPostings(Protocol):
     """Postings that can be merged."""
 
@@ -63,8 +72,8 @@ class StoredPostings(Protocol):
     frequencies: DiskArray
     lengths: DiskArray
 
-    def documents(self, first: int, last: int) -> NDArray[np.int32]:
-        """The ordinals of the postings of terms `first` to before `last`."""
+    def block(self, first: int, last: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Ordinals, ascending within a term, and frequencies of the postings of terms `first` to before `last`."""
 
 
 class ShardReader:
@@ -77,16 +86,17 @@ class ShardReader:
         self.lengths = DiskArray(folder, LENGTHS, np.int32)
         self._ordinals = DiskArray(folder, "ordinals.npy", np.int32)
 
-    def documents(self, first: int, last: int) -> NDArray[np.int32]:
-        """The ordinals of the postings of terms `first` to before `last`."""
+    def block(self, first: int, last: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Ordinals, ascending within a term, and frequencies of the postings of terms `first` to before `last`."""
         starts = self.starts.slice(first, last + 1)
-        return self._ordinals.slice(int(starts[0]), int(starts[-1]))
+        start, stop = int(starts[0]), int(starts[-1])
+        return self._ordinals.slice(start, stop), self.frequencies.slice(start, stop)
 
 
 class PostingsReader:
     """The postings of an index, mapped; what belongs to a term is checked before it is first used."""
 
-    def __init__(self, folder: Folder, rows: int, impacts: str) -> None:
+    def __init__(self, folder: Folder, rows: int, impacts: str, *, reorder: bool = False) -> None:
         self._rows = rows
         self.vocabulary = Vocabulary(folder)
         self.starts = DiskArray(folder, "starts.npy", np.int64)
@@ -101,14 +111,21 @@ class PostingsReader:
         self.bucket_maxima = DiskArray(folder, "bucket_maxima.npy", np.uint8, ndim=2)
         self.ordinals = DiskArray(folder, "ordinals.npy", np.uint16)
         self.impacts = DiskArray(folder, "impacts.npy", IMPACT_TYPES[impacts])
+        self._order = DiskArray(folder, ORDER, np.int32) if reorder else None
         self._check_sizes()
         # The kernels read these as they are, so what belongs to a term is checked before they first see it.
         self.arrays = Postings(
-            *(
-                array.unchecked
-                for array in (self.starts, self.run_starts, self.windows, self.lasts, self.maxima, self.buckets)
-            ),
-            *(array.unchecked for array in (self.bucket_starts, self.bucket_maxima, self.ordinals, self.impacts)),
+            starts=self.starts.unchecked,
+            run_starts=self.run_starts.unchecked,
+            windows=self.windows.unchecked,
+            lasts=self.lasts.unchecked,
+            maxima=self.maxima.unchecked,
+            buckets=self.buckets.unchecked,
+            bucket_starts=self.bucket_starts.unchecked,
+            bucket_maxima=self.bucket_maxima.unchecked,
+            ordinals=self.ordinals.unchecked,
+            impacts=self.impacts.unchecked,
+            order=self._order.unchecked if self._order else np.empty(0, dtype=np.int32),
         )
 
     def _check_sizes(self) -> None:
@@ -117,7 +134,7 @@ class PostingsReader:
         _expect(int(self.starts.slice(n_terms, n_terms + 1)[0]), self.ordinals, self.frequencies, self.impacts)
         n_runs = int(self.run_starts.slice(n_terms, n_terms + 1)[0])
         _expect(n_runs, self.windows, self.lasts, self.maxima, self.buckets)
-        _expect(self._rows, self.lengths)
+        _expect(self._rows, self.lengths, *([self._order] if self._order else []))
         _expect(len(self.bucket_starts), self.bucket_maxima)
         for array in (self.bucket_starts, self.bucket_maxima):
             if array.shape[1] != BUCKETS:
@@ -132,6 +149,7 @@ class PostingsReader:
         start, stop = self._range(self.starts, term, len(self))
         first, last = self._range(self.run_starts, term, len(self.windows))
         windows, lasts = self.windows.slice(first, last), self.lasts.slice(first, last)
+        _ = self.order  # which is checked as a whole, once
         if np.any(np.diff(windows.astype(np.int64)) <= 0) or windows.max(initial=0) > (self._rows - 1) >> WINDOW_BITS:
             raise self.windows.damaged("names a window that does not exist")
         if lasts.sum(dtype=np.int64) + len(lasts) != stop - start:
@@ -145,7 +163,7 @@ class PostingsReader:
                 self.bucket_maxima.check(int(row), int(row) + 1)
         self.ordinals.check(start, stop)
         self.impacts.check(start, stop)
-        if np.any(self.documents(term, term + 1) >= self._rows):
+        if np.any(self._places(term, term + 1) >= self._rows):
             raise self.ordinals.damaged("names a document that does not exist")
 
     def _range(self, array: DiskArray, term: int, most: int) -> tuple[int, int]:
@@ -154,8 +172,32 @@ class PostingsReader:
             raise array.damaged("what belongs to a term lies outside the file")
         return start, stop
 
-    def documents(self, first: int, last: int) -> NDArray[np.int32]:
-        """The ordinals of the postings of terms `first` to before `last`."""
+    @cached_property
+    def order(self) -> NDArray[np.int32] | None:
+        """The ordinal of the document at each place, (rows,); None where they are the same."""
+        if self._order is None:
+            return None
+        order = self._order.all()
+        if not np.array_equal(np.sort(order), np.arange(self._rows)):
+            raise self._order.damaged("does not hold every document once")
+        return order
+
+    def in_order(self, values: NDArray[Any]) -> NDArray[Any]:
+        """What belongs to documents, (rows,), in the order of the postings."""
+        return values if self.order is None else values[self.order]
+
+    def block(self, first: int, last: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Ordinals, ascending within a term, and frequencies of the postings of terms `first` to before `last`."""
+        places, starts = self._places(first, last), self.starts.slice(first, last + 1)
+        frequencies = self.frequencies.slice(int(starts[0]), int(starts[-1]))
+        if self.order is None:
+            return places, frequencies
+        ordinals = self.order[places]
+        by_term = sorted_within(starts - starts[0], ordinals)
+        return ordinals[by_term], frequencies[by_term]
+
+    def _places(self, first: int, last: int) -> NDArray[np.int32]:
+        """Where the documents of the postings of terms `first` to before `last` stand in the order."""
         starts, run_starts = self.starts.slice(first, last + 1), self.run_starts.slice(first, last + 1)
         runs = int(run_starts[0]), int(run_starts[-1])
         bases = self.windows.slice(*runs).astype(np.int32) << WINDOW_BITS
@@ -180,19 +222,20 @@ class PostingsReader:
         return np.concatenate([[0], np.cumsum(self.lasts.all().astype(np.int64) + 1)])
 
     def _problems_of_documents(self, starts: NDArray[np.int64]) -> Iterator[str]:
-        ordinals, frequencies, lengths = (
-            self.documents(0, len(self.vocabulary)),
+        places, frequencies, lengths = (
+            self._places(0, len(self.vocabulary)),
             self.frequencies.all(),
             self.lengths.all(),
         )
-        if np.any(ordinals >= self._rows):
+        if np.any(places >= self._rows):
             yield f"{self.ordinals.file.path}: names a document that does not exist"
             return
+        ordinals = places if self.order is None else self.order[places]
         counted = np.bincount(ordinals, weights=frequencies, minlength=len(lengths))
         if np.any((counted > 0) & (counted != lengths)):
             yield f"{self.lengths.file.path}: does not fit the documents' frequencies"
-        # Within a term ordinals ascend; they may fall where the next term begins.
-        falls = np.flatnonzero(np.diff(ordinals) <= 0) + 1
+        # Within a term places ascend; they may fall where the next term begins.
+        falls = np.flatnonzero(np.diff(places) <= 0) + 1
         if not np.all(np.isin(falls, starts)):
             yield f"{self.ordinals.file.path}: the postings of a term are not in order"
 

@@ -35,8 +35,7 @@ class LexicalSearcher:
     Args:
         folder: the lexical part.
         settings: how the documents were analysed.
-        rows: of all segments.
-        impacts: how they are stored.
+        postings: there.
         scale: what a stored impact of 1 stands for.
         shifts: whether a document gets something for a term that it does not hold, as in bm25l and bm25+.
     """
@@ -45,15 +44,14 @@ class LexicalSearcher:
         self,
         folder: Folder,
         settings: AnalyzerSettings,
-        rows: int,
+        postings: PostingsReader,
         *,
-        impacts: str = "exact",
         scale: float = 1.0,
         shifts: bool = False,
     ) -> None:
         self._analyzer = Analyzer(settings)
-        self.postings = PostingsReader(folder, rows, impacts)
-        self._rows = rows
+        self.postings = postings
+        self._rows = len(postings.lengths)
         self._scale = np.float32(scale)
         self._absent = DiskArray(folder, _ABSENT, np.float32) if shifts else None
         if self._absent is not None and len(self._absent) != self.n_terms:
@@ -83,7 +81,7 @@ class LexicalSearcher:
             threads: how many search at once.
             allowed: (rows,) which of them may be hits; None allows all.
         """
-        mask = _ALL if allowed is None else allowed
+        mask = _ALL if allowed is None else self.postings.in_order(allowed)
         hits = Hits.empty(len(queries), min(k, self._rows), ScoreKind.BM25)
         if hits.scores.size == 0:
             return hits

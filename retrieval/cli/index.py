@@ -72,6 +72,9 @@ def build(
     stopwords: Annotated[bool, typer.Option(help="Leave out the language's stop words.")] = True,
     stem: Annotated[bool, typer.Option(help="Stem words.")] = True,
     impacts: ImpactsOption = ImpactsName.EXACT,
+    reorder: Annotated[
+        bool, typer.Option("--reorder", help="Put similar documents side by side: faster searches, the same hits.")
+    ] = False,
     chunk: Annotated[
         str | None,
         typer.Option(
@@ -103,6 +106,7 @@ def build(
         stopwords=stopwords,
         stem=stem,
         impacts=impacts,
+        reorder=reorder,
     )
     report = ReadReport()
     with _resumable(), progress() as show:
@@ -287,6 +291,8 @@ def _lexical_rows(index: Index) -> Iterator[list[str]]:
         yield ["lexical", f"{bm25.method}, k1 {bm25.k1:g}, b {bm25.b:g}"]
         if part.impacts != "exact":
             yield ["impacts", f"{part.impacts}, in steps of {part.scale:.3g}"]
+        if part.reorder:
+            yield ["order", "similar documents side by side"]
         yield terms
         yield ["analyzer", f"{analyzer.tokenizer}, {len(analyzer.stopwords)} stop words, stemmer {analyzer.stemmer}"]
 

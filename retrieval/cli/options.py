@@ -145,6 +145,7 @@ def make_lexical(
     stopwords: bool = True,
     stem: bool = True,
     impacts: ImpactsName = ImpactsName.EXACT,
+    reorder: bool = False,
 ) -> LexicalOptions | LuceneOptions:
     """The lexical part that the options describe: a preset, and what is said beside it."""
     given = {"method": method, "k1": k1, "b": b, "delta": delta}
@@ -159,6 +160,7 @@ def make_lexical(
             "--no-stopwords": not stopwords,
             "--no-stem": not stem,
             "--impacts": impacts is not ImpactsName.EXACT,
+            "--reorder": reorder,
         }
         if unknown := [name for name, is_given in others.items() if is_given]:
             raise InputError(
@@ -167,4 +169,4 @@ def make_lexical(
             )
         return LuceneOptions(k1=parameters["k1"], b=parameters["b"])
     analyzer = AnalyzerSettings.for_language(language, tokenizer=tokenizer, stopwords=stopwords, stem=stem)
-    return LexicalOptions(analyzer=analyzer, bm25=BM25(**parameters), impacts=impacts.value)
+    return LexicalOptions(analyzer=analyzer, bm25=BM25(**parameters), impacts=impacts.value, reorder=reorder)

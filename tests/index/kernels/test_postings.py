@@ -26,7 +26,8 @@ def laid_out(folder: Path, columns: list[NDArray], impacts: NDArray, n: int, sto
     starts = np.cumsum([0, *map(len, columns)]).astype(np.int64)
     with RunsWriter(folder, n, stored, scale) as writer:
         writer.append(starts, np.concatenate(columns).astype(np.int32), impacts)
-    return Postings(starts, *(np.load(folder / f"{name}.npy") for name in (*NAMES[1:], *LATER)))
+    order = np.random.default_rng(n).permutation(n).astype(np.int32) if n % 2 else np.empty(0, dtype=np.int32)
+    return Postings(starts, *(np.load(folder / f"{name}.npy") for name in (*NAMES[1:], *LATER)), order)
 
 
 def run(search: Any, postings: Postings, queries: Queries, k: int) -> Results:

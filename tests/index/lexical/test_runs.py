@@ -24,7 +24,9 @@ def columns() -> list[np.ndarray]:
     return [dense, np.array([0, WINDOW - 1, WINDOW, ROWS - 1]), np.array([2 * WINDOW + 5]), dense[::50]]
 
 
-def built(folder: Path, columns: list[np.ndarray], impacts: str) -> tuple[PostingsReader, float]:
+def built(
+    folder: Path, columns: list[np.ndarray], impacts: str, *, reorder: bool = False
+) -> tuple[PostingsReader, float]:
     """The postings of an index with these documents, all frequencies 1, and their scale."""
     shard, out = folder / "shard", folder / "generation-1" / "lexical"
     shard.mkdir()
@@ -36,20 +38,23 @@ def built(folder: Path, columns: list[np.ndarray], impacts: str) -> tuple[Postin
     write_shard(shard, terms, starts, ordinals, np.ones(len(ordinals), dtype=np.uint8))
     np.save(shard / "lengths.npy", lengths)
     source = Source(ShardReader(PlainFolder(shard)), 0)
-    scale = merge([source], lengths, np.ones(ROWS, dtype=bool), BM25(), out, impacts)
+    scale = merge([source], lengths, np.ones(ROWS, dtype=bool), BM25(), out, impacts, reorder=reorder)
     ledger = Ledger(folder)
     ledger.add("generation-1")
     ledger.write("generation-1")
-    return PostingsReader(Ledger.open(folder, ledger.entries).folder("generation-1/lexical"), ROWS, impacts), scale
+    opened = Ledger.open(folder, ledger.entries).folder("generation-1/lexical")
+    return PostingsReader(opened, ROWS, impacts, reorder=reorder), scale
 
 
-def test_what_is_read_is_what_was_written(columns: list[np.ndarray], tmp_path: Path) -> None:
-    """Term by term, several at a time, and through every check."""
-    reader, _ = built(tmp_path, columns, "exact")
+@pytest.mark.parametrize("reorder", [False, True])
+def test_what_is_read_is_what_was_written(columns: list[np.ndarray], reorder: bool, tmp_path: Path) -> None:
+    """Term by term, several at a time, and through every check; also where documents were put into another order."""
+    reader, _ = built(tmp_path, columns, "exact", reorder=reorder)
+    assert (reader.order is not None) == reorder
     for term, column in enumerate(columns):
         reader.check(term)
-        np.testing.assert_array_equal(reader.documents(term, term + 1), column)
-    np.testing.assert_array_equal(reader.documents(1, 4), np.concatenate(columns[1:]))
+        np.testing.assert_array_equal(reader.block(term, term + 1)[0], column)
+    np.testing.assert_array_equal(reader.block(1, 4)[0], np.concatenate(columns[1:]))
     assert reader.problems() == []
 
 
