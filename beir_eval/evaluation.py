@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from retrieval.beir_eval.datasets import Collection
 from retrieval.beir_eval.measures import measure
-from retrieval.beir_eval.runs import Run, format_run, make_run
+from retrieval.beir_eval.runs import Run, Ties, format_run, make_run
 from retrieval.files import write_whole
 from retrieval.types import Hits
 
@@ -45,6 +45,7 @@ def evaluate_system(
     k: int,
     without_own: bool,
     settings: Mapping[str, Any],
+    ties: Ties = "descending",
 ) -> SystemResult:
     """Run every judged query and measure the first k hits of each.
 
@@ -57,20 +58,21 @@ def evaluate_system(
         k: depth of the run.
         without_own: leave out a document whose id is the query's own.
         settings: what a reader needs to repeat the run.
+        ties: the order of documents with equal scores, by id.
     """
     texts = [query.text for query in collection.queries]
     search(texts[:1] * 2, k)  # loads a model and compiles a kernel, which is not what a search costs
     began = time.perf_counter()
     hits = search(texts, k + without_own)
     seconds = time.perf_counter() - began
-    run = make_run(collection.queries, hits, ids, k=k, without_own=without_own)
+    run = make_run(collection.queries, hits, ids, k=k, without_own=without_own, ties=ties)
     means, per_query = measure(collection.qrels, run, measures)
     return SystemResult(
         name=name,
         measures=means,
         per_query=per_query,
         cost={"search_seconds": seconds, "queries_per_second": len(collection.queries) / seconds},
-        settings={**settings, "k": k, "without_own": without_own},
+        settings={**settings, "k": k, "without_own": without_own, "ties": ties},
         run=run,
     )
 

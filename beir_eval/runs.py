@@ -1,6 +1,7 @@
 """Runs: what a system answered to each query, and TREC's file format for it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +9,13 @@ from numpy.typing import NDArray
 from retrieval.errors import CollectionError, InputError
 from retrieval.types import Hits, Query
 
-__all__ = ["Run", "format_run", "is_word", "make_run", "strictly_decreasing"]
+__all__ = ["Run", "Ties", "format_run", "is_word", "make_run", "strictly_decreasing"]
 
 Run = Mapping[str, Mapping[str, float]]
 """Query id → document id → score, best first; no two scores of a query are equal."""
+
+Ties = Literal["descending", "ascending"]
+"""How documents with equal scores are ordered, by their ids: as trec_eval does, or as Anserini writes its runs."""
 
 
 def make_run(
@@ -21,12 +25,12 @@ def make_run(
     *,
     k: int,
     without_own: bool = False,
+    ties: Ties = "descending",
 ) -> Run:
-    """The first k hits of each query by external id, ties in descending order of ids.
+    """The first k hits of each query by external id, ties in the order of ids that is asked for.
 
-    That is trec_eval's rule for ties, and the published figures follow it: the order in which documents were indexed
-    decides only which of those that tie at the cut are there. Scores are then made strictly decreasing, so that tools
-    with another rule agree as well.
+    The order in which documents were indexed decides only which of those that tie at the cut are there. Scores are
+    then made strictly decreasing, so that tools with another rule agree as well.
 
     Args:
         queries: one for each row of `hits`.
@@ -34,10 +38,13 @@ def make_run(
         ids: external ids of ordinals.
         k: how many hits to keep.
         without_own: leave out a document whose id is the query's own.
+        ties: the order of documents with equal scores.
     """
     run: dict[str, Mapping[str, float]] = {}
     for query, (ordinals, scores) in zip(queries, hits.rows(), strict=True):
         pairs = sorted(zip(scores.tolist(), ids(ordinals), strict=True), reverse=True)
+        if ties == "ascending":
+            pairs.sort(key=lambda pair: (-pair[0], pair[1]))
         kept = [(score, id_) for score, id_ in pairs if not (without_own and id_ == query.id)][:k]
         lowered = strictly_decreasing(np.array([score for score, _ in kept], dtype=np.float32))
         run[query.id] = {id_: score for (_, id_), score in zip(kept, lowered.tolist(), strict=True)}

@@ -6,10 +6,11 @@ from pathlib import Path
 from retrieval.beir_eval.datasets import Collection
 from retrieval.beir_eval.evaluation import SystemResult, evaluate_system
 from retrieval.beir_eval.measures import DEFAULT_MEASURES, parse_measures
+from retrieval.beir_eval.runs import Ties
 from retrieval.corpus import read_documents
 from retrieval.errors import ArtifactDamagedError, ArtifactExistsError, ArtifactMissingError
 from retrieval.index.documents.fingerprint import Fingerprint, digest_of
-from retrieval.index.manifest import Manifest
+from retrieval.index.manifest import LucenePart, Manifest
 from retrieval.indexing import Index, LexicalOptions, LuceneOptions, lexical_options
 from retrieval.pipeline import Retriever
 from retrieval.protocols import Encoder, Progress, silent
@@ -24,6 +25,7 @@ def evaluate(
     measures: Sequence[str] = DEFAULT_MEASURES,
     k: int = 1000,
     without_own: bool = False,
+    ties: Ties | None = None,
 ) -> list[SystemResult]:
     """Run a collection's queries with each retriever and measure the hits; a system's name is its mode of search.
 
@@ -33,6 +35,8 @@ def evaluate(
         measures: ir-measures' names.
         k: hits of each query.
         without_own: leave out a document whose id is the query's own.
+        ties: the order of documents with equal scores, by id; None takes Anserini's where Lucene alone searches, and
+            else trec_eval's, as the figures were that each is compared with.
     """
     parsed = parse_measures(measures)
     return [
@@ -45,9 +49,15 @@ def evaluate(
             k=k,
             without_own=without_own,
             settings=retriever.settings,
+            ties=ties or _usual_ties(retriever),
         )
         for retriever in retrievers
     ]
+
+
+def _usual_ties(retriever: Retriever) -> Ties:
+    is_lucene = isinstance(retriever.index.manifest.lexical, LucenePart)
+    return "ascending" if is_lucene and retriever.using == "lexical" else "descending"
 
 
 def index_for(

@@ -2,6 +2,7 @@
 
 import platform
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +43,12 @@ _COMMA = re.compile(r",(?![^(]*\))")
 
 _LANGUAGE = "english"
 
+
+class TiesName(StrEnum):  # noqa: D101 - the name says it
+    DESCENDING = "descending"
+    ASCENDING = "ascending"
+
+
 app = typer.Typer(help="Measure systems on a test collection.", no_args_is_help=True)
 
 
@@ -66,6 +73,10 @@ def run(
     ),
     k: Annotated[int, typer.Option("-k", min=1, help="Hits per query.")] = 1000,
     keep_self: Annotated[bool, typer.Option("--keep-self", help="Keep a document whose id is the query's.")] = False,
+    ties: Annotated[
+        TiesName | None,
+        typer.Option(help="Equal scores by id: descending as trec_eval, ascending as Anserini.", show_default=False),
+    ] = None,
     dense: DenseOption = None,
     lexical_engine: EngineOption = EngineName.NATIVE,
     bm25: PresetOption = None,
@@ -118,7 +129,9 @@ def run(
         for name in names
     ]
     without_own = bool(fit.own) and not keep_self
-    results = evaluate(collection, retrievers, measures=chosen, k=k, without_own=without_own)
+    results = evaluate(
+        collection, retrievers, measures=chosen, k=k, without_own=without_own, ties=ties.value if ties else None
+    )
     content = write_results(out, collection, results, _environment(opened))
     say(f"{out}: results.json and a run of {', '.join(names)}")
     if json:

@@ -47,7 +47,9 @@ def test_reordering_changes_no_hit(method: str, tmp_path: Path) -> None:
                 assert_same(plain.lexical.search(QUERIES, k, 1, allowed), other.lexical.search(QUERIES, k, 1, allowed))
         assert other.problems() == []
         plain, other = (
-            index.add(documents(60, 880), replace=True).delete(filter={"even": True}).add(documents(9, 2000), replace=True)
+            index.add(documents(60, 880), replace=True)
+            .delete(filter={"even": True})
+            .add(documents(9, 2000), replace=True)
             for index in (plain, other)
         )
 
