@@ -10,7 +10,6 @@ ratio is the median over rounds. Memory is the peak of a process of its own that
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import tempfile
@@ -27,6 +26,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import orjson
+from measuring import peak_bytes
 from numpy.typing import NDArray
 
 from retrieval.cli.console import print_table
@@ -299,15 +299,6 @@ def peak_of_build(corpus: Path, path: Path, dense: bool) -> int:
     Index.build(corpus, path, dense=ChecksumEncoder() if dense else None)
     shutil.rmtree(path)
     return peak_bytes()
-
-
-def peak_bytes() -> int:
-    """The most bytes that this process has held in memory."""
-    status = Path("/proc/self/status")
-    if status.exists():  # elsewhere than in ru_maxrss, what a parent held before exec does not count here
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 SECTIONS = {"open": show_opening, "change": show_changes, "filter": show_filters, "memory": show_memory}
