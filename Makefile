@@ -32,9 +32,11 @@ lint: $(STAMP) ## ruff: style and formatting
 types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
-bench: $(STAMP) ## ours and the peer's in one run, as ratios; DATA=FOLDER for another collection
+# Of pyserini only the jar is used; what its Python modules require is not installed.
+bench: $(STAMP) ## ours and its peers in one run, as ratios; BENCH="--data FOLDER --peers bm25s ..." for less
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
-	$(BIN)/python benchmarks/lexical.py $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pyserini
+	$(BIN)/python benchmarks/lexical.py $(if $(DATA),--data $(DATA)) $(BENCH)
 
 wheel: $(STAMP) ## build dist/*.whl
 	rm -rf build/lib build/bdist.*  # what an earlier build left would go into the wheel

@@ -1,110 +1,159 @@
-"""Lexical build and search beside bm25s on the same texts, in one run, as ratios.
+"""Lexical build and search beside other engines on the same texts, in one run, as ratios.
 
-    python benchmarks/lexical.py [--data FOLDER] [--rounds 5]
+    python benchmarks/lexical.py [--data FOLDER ...] [--synthetic N] [--peers bm25s,lucene,pisa,tantivy]
+                                 [--only build,search,single,threads,impacts] [--rounds 5] [--threads 1] [--json FILE]
+    python benchmarks/lexical.py --rehearsal
 
-Both sides use one thread and the same analysis (English stop words and Snowball, method lucene, k1 1.5, b .75). A build
-is texts in memory → index on disk; a search is query texts → ids and scores. The sides take turns, and the ratio is
-the median over rounds of their time over ours.
+Without a collection it takes those of ../shared/data that are there. `--synthetic` makes one of documents resampled
+from real ones, see `synthetic.py`; `--rehearsal` is ours alone on as many as MS MARCO has.
+
+- Each engine works in a process of its own that may use as many cores as threads (`lexical_engines/worker.py`); only
+  one works at a time, ours and a peer in turns. A ratio is the median over rounds of their time over ours, with the
+  least and the most. A peer that cannot run is named with the reason.
+- build: from the collection's corpus.jsonl to an index on disk, in a fresh process for each. Packages are imported,
+  kernels compiled and a thousand documents built before the clock starts. The peak of memory is the process'.
+- search: indexes are opened from disk, and each engine searches until it is warm. Then a batch of all queries, repeated
+  up to a thousand, goes in as texts. What comes out is what the engine gives: document numbers and scores in arrays
+  (ours and bm25s), documents with ids (Lucene in Java, PISA in a DataFrame), addresses (Tantivy).
+- single: one query at a time, text in, ids and scores out as Python objects, for every engine.
+- threads: ours with two threads over ours with one.
+- impacts: exact impacts beside those of 8 and 16 bits: size, speed, and nDCG@10 on the test split.
+
+The answers of ours and bm25s, which score alike, are compared for every query; where one differs, the exit status is 1.
 """
 
 import argparse
-import os
-import statistics
+import shutil
+import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import bm25s
-import Stemmer
+import orjson
+from lexical_engines import ENGINES, OURS, PEERS
+from lexical_sections import SECTIONS, Bench, build_missing
+from measuring import machine, summary
 
-from retrieval.cli.console import print_table
-from retrieval.corpus import read_documents, read_queries
-from retrieval.index.artifact import Artifact
-from retrieval.indexing import Index
-from retrieval.pipeline import Retriever
-from retrieval.types import Document
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+COLLECTIONS = ("scifact", "nfcorpus", "trec-dl-v1-pool")
+MADE = Path(__file__).parents[1] / "build" / "synthetic"
+MSMARCO = 8_841_823  # passages
 
-DEPTHS = (10, 1000)
-
-
-class Theirs:
-    """bm25s with its numba backend."""
-
-    def __init__(self, documents: list[Document], folder: Path) -> None:
-        self.stemmer = Stemmer.Stemmer("english")
-        tokens = bm25s.tokenize(
-            [document.contents for document in documents], stopwords="en", stemmer=self.stemmer, show_progress=False
-        )
-        self.engine = bm25s.BM25(backend="numba")
-        self.engine.index(tokens, show_progress=False)
-        self.engine.save(folder)
-        self.bytes = sum(file.stat().st_size for file in folder.iterdir())
-
-    def search(self, queries: list[str], k: int) -> None:
-        """Texts in, ordinals and scores out."""
-        tokens = bm25s.tokenize(queries, stopwords="en", stemmer=self.stemmer, return_ids=False, show_progress=False)
-        self.engine.retrieve(tokens, k=k, show_progress=False, n_threads=1)
+# `threads` in a result is how many each engine may use.
+_KEYS = {"threads": "threads over one"}
 
 
-def lexical_bytes(index: Artifact) -> int:
-    """Size of the lexical part, without the document store that bm25s does not have."""
-    return sum(entry.bytes for name, entry in index.manifest.files.items() if "/lexical/" in name)
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """How long it takes, once."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def main() -> None:
-    """Measure and print."""
+def parse() -> argparse.Namespace:
+    """The command line, checked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).parents[2] / "shared" / "data" / "scifact"
-    parser.add_argument("--data", type=Path, default=default, help="a folder in BEIR's layout")
+    parser.add_argument("--data", type=Path, nargs="+", metavar="FOLDER", help="collections in BEIR's layout")
+    parser.add_argument(
+        "--synthetic", type=int, metavar="N", help="also a collection of N documents, made of real ones"
+    )
+    parser.add_argument("--from", type=Path, nargs="+", dest="sources", metavar="FOLDER", help="made of these")
+    parser.add_argument("--words", type=int, default=56, help="in a synthetic document, on average")
+    parser.add_argument("--seed", type=int, default=0, help="of the synthetic collection")
+    parser.add_argument("--rehearsal", action="store_true", help=f"--synthetic {MSMARCO}, ours alone, one round")
+    parser.add_argument("--peers", type=_names(PEERS), default=list(PEERS), help=",".join(PEERS) + "; or none")
+    parser.add_argument("--only", type=_names(tuple(SECTIONS)), help="sections: " + ",".join(SECTIONS))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="for every engine")
+    parser.add_argument(
+        "--limit", type=float, default=600.0, help="seconds after which a section begins no more rounds"
+    )
+    parser.add_argument("--work", type=Path, help="where a folder for indexes is made")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures and versions")
     options = parser.parse_args()
-    if not (options.data / "queries.jsonl").is_file():
-        parser.error(f"no collection in BEIR's layout at {options.data}; name one with --data")
-    documents = list(read_documents(options.data))
-    queries = [query.text for query in read_queries(options.data / "queries.jsonl")]
-    with tempfile.TemporaryDirectory() as folder:
-        measure(options.data.name, documents, queries, options.rounds, Path(folder))
+    if options.rehearsal:
+        options.synthetic, options.peers, options.rounds = options.synthetic or MSMARCO, [], 1
+        options.only = options.only or ["build", "search", "single"]
+    options.only = options.only or list(SECTIONS)
+    there = [SHARED / name for name in COLLECTIONS if (SHARED / name).is_dir()]
+    options.sources = options.sources or there
+    options.data = options.data or ([] if options.synthetic else there)
+    if not options.data and not options.synthetic:
+        parser.error(f"no collection in BEIR's layout below {SHARED}; name one with --data")
+    for folder in [*options.data, *(options.sources if options.synthetic else [])]:
+        if not ((folder / "corpus.jsonl").is_file() and (folder / "queries.jsonl").is_file()):
+            parser.error(f"no collection in BEIR's layout at {folder}: it takes corpus.jsonl and queries.jsonl")
+    if options.synthetic and not options.sources:
+        parser.error("--synthetic takes real documents: name their folders with --from")
+    if min(options.rounds, options.threads) < 1:
+        parser.error("--rounds and --threads are at least 1")
+    return options
 
 
-def measure(name: str, documents: list[Document], queries: list[str], rounds: int, folder: Path) -> None:
-    """One untimed round to compile and to fill caches, then the rounds that count."""
-    index = Index.build(documents, folder / "ours")
-    theirs = Theirs(documents, folder / "theirs")
-    retriever = Retriever(index, using="lexical", threads=1)
-    pairs: dict[str, tuple[int, Callable[[], object], Callable[[], object]]] = {
-        "build, documents/s": (
-            len(documents),
-            lambda: Index.build(documents, folder / "ours", overwrite=True),
-            lambda: Theirs(documents, folder / "theirs"),
-        )
+def _names(known: tuple[str, ...]) -> Any:
+    """A parser of names between commas."""
+
+    def names(text: str) -> list[str]:
+        found = [] if text == "none" else text.split(",")
+        unknown = [name for name in found if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not of {', '.join(known)}")
+        return found
+
+    return names
+
+
+def measure(data: Path, options: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Every section that is asked for, on one collection."""
+    corpus = data / "corpus.jsonl"
+    bench = Bench(
+        name=data.name,
+        data=data,
+        corpus=corpus,
+        queries=[orjson.loads(line)["text"] for line in (data / "queries.jsonl").read_bytes().splitlines()],
+        work=work,
+        engines=[name for name in ENGINES if name == OURS or name in options.peers],
+        threads=options.threads,
+        rounds=options.rounds,
+        limit=options.limit,
+    )
+    with corpus.open("rb") as lines:
+        documents = sum(1 for _ in lines)
+    result: dict[str, Any] = {
+        "collection": {"name": bench.name, "documents": documents, "queries": len(bench.queries)},
+        "threads": bench.threads,
+        "rounds": bench.rounds,
     }
-    for k in DEPTHS:
-        k = min(k, len(documents))
-        pairs[f"search k = {k}, queries/s"] = (
-            len(queries),
-            lambda k=k: retriever.search_batch(queries, k),  # type: ignore[misc]
-            lambda k=k: theirs.search(queries, k),  # type: ignore[misc]
-        )
-    rows = []
-    for figure, (amount, ours, peer) in pairs.items():
-        ours(), peer()
-        times = [(seconds(ours), seconds(peer)) for _ in range(rounds)]
-        rates = [amount / statistics.median(side) for side in zip(*times, strict=True)]
-        ratio = statistics.median(their / our for our, their in times)
-        rows.append([figure, *(f"{rate:,.0f}" for rate in rates), f"{ratio:.2f} ×"])
-    rows.append(["lexical part, MB", f"{lexical_bytes(index) / 1e6:.1f}", f"{theirs.bytes / 1e6:.1f}", ""])
-    title = f"{name}: {len(documents):,} documents, one thread"
-    print_table(["figure", "retrieval", "bm25s", "ratio"], rows, title=title)
-    print(f"bm25s {bm25s.__version__}, {os.cpu_count()} cores")
+    for section in options.only:
+        if section != "build":
+            build_missing(bench)
+        result[_KEYS.get(section, section)] = SECTIONS[section](bench)
+    return {**result, "engines": bench.about, "absent": bench.absent}
+
+
+def identical(result: dict[str, Any]) -> bool:
+    """Whether bm25s gave the same answers, where it was asked."""
+    found = [one["identity"] for one in result.get("search", {}).values() if "identity" in one]
+    return all(one["same"] == one["queries"] for one in found)
+
+
+def main() -> int:
+    """Measure and print; 1 if an answer differs."""
+    from lexical_report import show
+
+    options = parse()
+    folders = list(options.data)
+    if options.synthetic:
+        from synthetic import make
+
+        folders.append(make(MADE, options.synthetic, options.sources, words=options.words, seed=options.seed))
+    report: dict[str, Any] = {"machine": machine(), "command": sys.argv, "results": []}
+    for folder in folders:
+        work = Path(tempfile.mkdtemp(prefix="lexical-", dir=options.work))
+        try:
+            result = measure(folder, options, work)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        show(result)
+        report["results"].append(result)
+    print(f"\n{summary(report['machine'])}")
+    if options.json:
+        options.json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    return 0 if all(identical(result) for result in report["results"]) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
