@@ -91,7 +91,8 @@ def _show_searches(result: dict[str, Any]) -> None:
     for k, found in result["search"].items():
         queries = found["queries"]
         ours = [seconds for one in found["times"].values() for seconds in one["ours"]]
-        rows.append([OURS, k, _rate(Spread.of([queries / seconds for seconds in ours])), "", "", ""])
+        if ours:  # not where every peer failed
+            rows.append([OURS, k, _rate(Spread.of([queries / seconds for seconds in ours])), "", "", ""])
         for name, one in found["times"].items():
             if name != OURS:
                 ratio = Spread.of_ratios(one["theirs"], one["ours"])

@@ -20,8 +20,8 @@ class Bm25s(Engine):
         super().__init__(threads)
         self._stemmer = Stemmer.Stemmer("english")
 
-    def _tokens(self, texts: list[str], **how: Any) -> Any:
-        return bm25s.tokenize(texts, stopwords="en", stemmer=self._stemmer, show_progress=False, **how)
+    def _tokens(self, texts: list[str]) -> Any:
+        return bm25s.tokenize(texts, stopwords="en", stemmer=self._stemmer, show_progress=False)
 
     def build(self, corpus: Path, out: Path) -> None:
         """Ids go into a file of their own beside the index, which bm25s leaves to its user."""
@@ -39,10 +39,13 @@ class Bm25s(Engine):
         self._ids = np.load(out.with_suffix(".ids.npy"))
 
     def search(self, queries: list[str], k: int) -> tuple[Any, Any]:
-        """Document numbers and scores, as arrays; without ids of tokens, which is the faster way for queries."""
-        tokens = self._tokens(queries, return_ids=False)
+        """Document numbers and scores, as arrays."""
         found = self._engine.retrieve(
-            tokens, k=min(k, len(self._ids)), show_progress=False, n_threads=self.threads, backend_selection="numba"
+            self._tokens(queries),
+            k=min(k, len(self._ids)),
+            show_progress=False,
+            n_threads=self.threads,
+            backend_selection="numba",
         )
         return found.documents, found.scores
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from lexical import identical
 from lexical_report import search_goal
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "lexical.py"
@@ -87,3 +88,12 @@ def test_a_wrong_command_line_is_an_error(collection: Path, tmp_path: Path) -> N
     """Before anything runs."""
     assert "not of" in bench("--data", collection, "--peers", "grep").stderr
     assert "no collection in BEIR's layout" in bench("--data", tmp_path).stderr
+
+
+def test_a_differing_answer_fails_the_run() -> None:
+    """Of any depth; a run that did not compare answers does not fail."""
+    alike, other = {"identity": {"same": 3, "queries": 3}}, {"identity": {"same": 2, "queries": 3}}
+    assert identical({"search": {"10": alike, "1000": alike}})
+    assert not identical({"search": {"10": alike, "1000": other}})
+    assert identical({"search": {"10": {}}})
+    assert identical({})
