@@ -97,7 +97,9 @@ def _names(known: tuple[str, ...]) -> Any:
 
 
 def measure(data: Path, options: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Every section that is asked for, on one collection."""
+    """Every section that is asked for, on one collection; each is shown when it is there."""
+    from lexical_report import show_collection, show_engines, show_section
+
     corpus = data / "corpus.jsonl"
     bench = Bench(
         name=data.name,
@@ -117,11 +119,16 @@ def measure(data: Path, options: argparse.Namespace, work: Path) -> dict[str, An
         "threads": bench.threads,
         "rounds": bench.rounds,
     }
+    show_collection(result)
     for section in options.only:
         if section != "build":
             build_missing(bench)
-        result[_KEYS.get(section, section)] = SECTIONS[section](bench)
-    return {**result, "engines": bench.about, "absent": bench.absent}
+        key = _KEYS.get(section, section)
+        result[key] = SECTIONS[section](bench)
+        show_section(result, key)
+    result |= {"engines": bench.about, "absent": bench.absent}
+    show_engines(result)
+    return result
 
 
 def identical(result: dict[str, Any]) -> bool:
@@ -132,8 +139,6 @@ def identical(result: dict[str, Any]) -> bool:
 
 def main() -> int:
     """Measure and print; 1 if an answer differs."""
-    from lexical_report import show
-
     options = parse()
     folders = list(options.data)
     if options.synthetic:
@@ -147,11 +152,10 @@ def main() -> int:
             result = measure(folder, options, work)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        show(result)
         report["results"].append(result)
+        if options.json:  # what has been measured is kept, whatever becomes of the rest
+            options.json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     print(f"\n{summary(report['machine'])}")
-    if options.json:
-        options.json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     return 0 if all(identical(result) for result in report["results"]) else 1
 
 

@@ -30,17 +30,25 @@ def search_goal(peer: str, k: str, documents: int) -> float | None:
     return 1.5 if peer == "pisa" and k == "10" and documents >= MILLION else None
 
 
-def show(result: dict[str, Any]) -> None:
-    """All tables of one collection, then what cannot run and what is different."""
+def show_collection(result: dict[str, Any]) -> None:
+    """What is measured, before it is."""
     collection = result["collection"]
     print(
         f"\n{collection['name']}: {collection['documents']:,} documents, {collection['queries']:,} queries, "
         f"{result['threads']} thread{'s' if result['threads'] > 1 else ''}, {result['rounds']} rounds at most; "
-        "a ratio is their time over ours: median (least-most)\n"
+        "a ratio is their time over ours: median (least-most)\n",
+        flush=True,
     )
-    for name, table in _TABLES.items():
-        if name in result:
-            table(result)
+
+
+def show_section(result: dict[str, Any], section: str) -> None:
+    """The tables of one section, as soon as it has been measured."""
+    _TABLES[section](result)
+    print(flush=True)
+
+
+def show_engines(result: dict[str, Any]) -> None:
+    """What cannot run and why, and in what the others differ."""
     for name, reason in result["absent"].items():
         print(f"{name} could not run: {reason}")
     for name, about in result["engines"].items():
