@@ -14,6 +14,10 @@ from lexical_engines.base import K1, B, Engine, Rows, read_texts
 _ALGORITHMS = ("maxscore", "block_max_maxscore", "wand", "block_max_wand")
 _TRIED = 200  # queries that each algorithm is tried with
 
+# Documents inverted at a time: all. With several batches its builder needs a core more than the threads it is given,
+# and on as many cores as threads it waits for ever.
+_BATCH = 2_000_000_000
+
 
 class Pisa(Engine):
     """Block-compressed postings, and for each k the algorithm that is fastest on the first queries.
@@ -29,9 +33,8 @@ class Pisa(Engine):
         self._chosen: dict[int, Any] = {}
 
     def _index(self, out: Path) -> Any:
-        return pyterrier_pisa.PisaIndex(
-            str(out), text_field="text", stemmer="porter2", stops="lucene", threads=self.threads
-        )
+        words = {"stemmer": "porter2", "stops": "lucene"}
+        return pyterrier_pisa.PisaIndex(str(out), text_field="text", batch_size=_BATCH, threads=self.threads, **words)
 
     def _retriever(self, k: int, algorithm: str = _ALGORITHMS[0], quantized: bool = False) -> Any:
         return self._opened.bm25(

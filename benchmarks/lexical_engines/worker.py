@@ -28,7 +28,8 @@ _THREAD_VARIABLES = (
     "TBB_NUM_THREADS",
 )
 _LAST_LINES = 3
-_PATIENCE = 10.0  # seconds
+_PATIENCE = 10.0  # seconds that a process may take to end
+_HANGS = 7200.0  # seconds without an answer after which a process is given up
 
 
 class EngineError(Exception):
@@ -123,6 +124,9 @@ class Worker:
         return self._receive()
 
     def _receive(self) -> Any:
+        if not self._connection.poll(_HANGS):
+            self.close()
+            raise EngineError(f"no answer for {_HANGS:.0f} seconds")
         try:
             failed, given = self._connection.recv()
         except (EOFError, OSError) as error:
