@@ -55,7 +55,7 @@ class Document:
     @property
     def contents(self) -> str:
         """What is indexed: title, a space, text (BEIR's convention); empty for a document without either."""
-        return f"{self.title} {self.text}".strip()
+        return f"{self.title} {self.text}".strip() if self.title else self.text.strip()
 
 
 @dataclass(frozen=True, slots=True)

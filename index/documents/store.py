@@ -20,6 +20,7 @@ from retrieval.index.storage.arrays import ArrayAppender, DiskArray
 from retrieval.index.storage.batches import BatchReader, BatchWriter
 from retrieval.index.storage.files import Folder, PlainFolder, damaged
 from retrieval.index.storage.marks import Mark
+from retrieval.streams import windows
 from retrieval.types import Document, Passage
 
 __all__ = ["StoreReader", "StoreWriter", "finish_store", "stored_digests"]
@@ -58,29 +59,21 @@ class StoreWriter:
         self._texts = BatchWriter(folder, "texts", _TEXTS, compression="lz4", marks=marks)
         mark = marks[_DIGESTS] if marks else None
         self._digests = ArrayAppender(folder / _DIGESTS, np.uint8, (DIGEST_BYTES,), mark=mark)
-        self._id_rows: list[tuple[Any, ...]] = []
-        self._text_rows: list[tuple[str, str, str]] = []
-        self._characters = 0
         self.rows = self._ids.rows
 
     def add(self, documents: Iterable[Document], *, keep_text: bool = True) -> None:
-        """Add documents, whose metadata must be JSON values."""
-        digests = bytearray()
-        for document in documents:
-            metadata = metadata_json(document)
-            text = document.text if keep_text else ""
-            digests += digest_of(document, metadata)
-            self._id_rows.append(
-                (document.id, *astuple(document.passage)) if document.passage else (document.id, *_WHOLE)
-            )
-            self._text_rows.append((document.title, text, metadata))
-            self._characters += len(text) + len(document.title) + len(metadata)
-            if len(self._text_rows) == _TEXT_ROWS or self._characters >= _TEXT_CHARACTERS:
-                self._flush_texts()
-            if len(self._id_rows) == _ID_ROWS:
-                self._flush_ids()
-        self.rows += len(digests) // DIGEST_BYTES
-        self._digests.append(np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES))
+        """Add documents, whose metadata must be JSON values; many at a time, as each call ends a batch."""
+        for some in windows(documents, lambda document: 0, _ID_ROWS, 1):
+            self._ids.write(_id_batch(some))
+            digests = []
+            for few in windows(some, lambda document: document.size, _TEXT_ROWS, _TEXT_CHARACTERS):
+                metadata = [metadata_json(document) for document in few]
+                digests += [digest_of(document, own) for document, own in zip(few, metadata, strict=True)]
+                texts = [document.text for document in few] if keep_text else [""] * len(few)
+                columns = ([document.title for document in few], texts, metadata)
+                self._texts.write(pa.record_batch([pa.array(c, pa.large_string()) for c in columns], schema=_TEXTS))
+            self._digests.append(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, DIGEST_BYTES))
+            self.rows += len(some)
 
     def take(self, parts: Sequence[tuple["StoreReader", NDArray[np.bool_]]], *, keep_text: bool = True) -> None:
         """Add the marked rows of other segments."""
@@ -93,19 +86,8 @@ class StoreWriter:
         for store, live in parts:
             self._digests.append(store.digests.all()[live])
 
-    def _flush_ids(self) -> None:
-        self._ids.write(_batch(_IDS, self._id_rows))
-        self._id_rows.clear()
-
-    def _flush_texts(self) -> None:
-        self._texts.write(_batch(_TEXTS, self._text_rows))
-        self._text_rows.clear()
-        self._characters = 0
-
     def sync(self) -> dict[str, Mark]:
         """Make what was added durable; the marks of the files."""
-        self._flush_ids()
-        self._flush_texts()
         return {**self._ids.sync(), **self._texts.sync(), _DIGESTS: self._digests.sync()}
 
     def close(self) -> None:
@@ -120,9 +102,7 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._digests, self._texts, self._ids:
-            if error is None:
-                self._flush_ids()
-                self._flush_texts()
+            pass
 
 
 def _gathered(
@@ -175,10 +155,15 @@ def stored_digests(folder: Path) -> Iterator[bytes]:
         yield from (row.tobytes() for row in digests.slice(start, min(start + _ID_ROWS, len(digests))))
 
 
-def _batch(schema: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.record_batch(arrays, schema=schema)
+def _id_batch(documents: Sequence[Document]) -> pa.RecordBatch:
+    if any(document.passage for document in documents):
+        places = [astuple(document.passage) if document.passage else _WHOLE for document in documents]
+    else:
+        places = []
+    ids = pa.array([document.id for document in documents], pa.large_string())
+    columns = list(zip(*places, strict=True)) or [[None] * len(documents)] * len(_WHOLE)
+    own = [pa.array(column, field.type) for column, field in zip(columns, list(_IDS)[1:], strict=True)]
+    return pa.record_batch([ids, *own], schema=_IDS)
 
 
 def _rows(reader: BatchReader) -> Iterator[tuple[Any, ...]]:

@@ -52,7 +52,7 @@ def test_long_documents_are_written_as_they_come(store: Store, tmp_path: Path, m
     documents = [Document(id=str(i), text="x" * length) for i, length in enumerate([10, 200, 50, 60, 0, 99, 1])]
     reader = store(tmp_path, documents)
     assert list(reader) == documents
-    assert len(reader.stores[0].texts) == 4
+    assert len(reader.stores[0].texts) == 3
 
 
 @pytest.mark.parametrize("kept", [0, 1, 7, 8, 20])
