@@ -66,6 +66,8 @@ class DocumentReader:
         wanted = np.asarray(ordinals, dtype=np.int64)
         if wanted.ndim != 1 or (len(wanted) and not 0 <= wanted.min() <= wanted.max() < self.rows):
             raise IndexError(f"ordinals must be one row of numbers from 0 to below {self.rows}; see Hits.row")
+        if len(self.stores) == 1:
+            return self.stores[0].ids.take(column, wanted)
         numbers = np.searchsorted(self.firsts, wanted, side="right") - 1
         values = np.empty(len(wanted), dtype=object)
         for number in np.unique(numbers):

@@ -161,7 +161,7 @@ def _id_batch(documents: Sequence[Document]) -> pa.RecordBatch:
     else:
         places = []
     ids = pa.array([document.id for document in documents], pa.large_string())
-    columns = list(zip(*places, strict=True)) or [[None] * len(documents)] * len(_WHOLE)
+    columns = list(zip(*places, strict=True)) or [(None,) * len(documents)] * len(_WHOLE)
     own = [pa.array(column, field.type) for column, field in zip(columns, list(_IDS)[1:], strict=True)]
     return pa.record_batch([ids, *own], schema=_IDS)
 

@@ -103,7 +103,7 @@ class LexicalSearcher:
 
     def encode(self, queries: Sequence[str], allowed: NDArray[np.bool_] = _ALL) -> Queries:
         """The queries as the kernels take them; `allowed` as there."""
-        numbers = [self._known_terms(query) for query in queries]
+        numbers = [[number for number in self._numbers_of(query) if number >= 0] for query in queries]
         terms = np.array([*chain.from_iterable(numbers)], dtype=np.int64)
         offsets = np.array([0, *accumulate(map(len, numbers))], dtype=np.int64)
         return Queries(terms, offsets, self._shifts(terms, offsets), self._scale, self._rows, allowed)
@@ -136,19 +136,18 @@ class LexicalSearcher:
         kernel: Callable[..., None] = search_postings
         return kernel
 
-    def _known_terms(self, query: str) -> list[int]:
-        """The numbers of a query's terms that documents hold, in order."""
-        known, found = self._numbers, []
-        for word in self._analyzer.words(query):
-            number = known.get(word)
-            if number is None:
-                number = self._learn(word)
-            if number >= 0:
-                found.append(number)
-        return found
+    def _numbers_of(self, query: str) -> list[int]:
+        """The numbers of a query's terms, in order; -1 for a word that has none."""
+        words = self._analyzer.words(query)
+        numbers = [*map(self._numbers.get, words)]
+        if None in numbers:
+            return [self._learn(word) for word in words]
+        return numbers  # type: ignore[return-value]
 
     def _learn(self, word: str) -> int:
         """The number of a word's term, -1 if there is none; what belongs to it is checked before it is first used."""
+        if word in self._numbers:
+            return self._numbers[word]
         term = self._analyzer.term(word)
         number = -1 if term is None else self.postings.vocabulary.number(term)
         if number >= 0:

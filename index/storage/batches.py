@@ -4,7 +4,7 @@ Beside `NAME.arrow` stands `NAME_batches.npy`: where each batch begins, as (row,
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +21,8 @@ __all__ = ["BatchReader", "BatchWriter"]
 
 # Threads would cost more than they save on batches this small.
 _READ = pa.ipc.IpcReadOptions(use_threads=False)
+# So many values are taken one by one.
+_FEW = 100
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
@@ -97,6 +99,8 @@ class BatchReader:
         if len(self._index) == 0 or self._index.shape[1:] != (2,):
             raise self._index.damaged("does not say where batches begin")
         self._table: NDArray[np.int64] | None = None
+        # Columns of batches that are not compressed, which are but views of the file.
+        self._columns: dict[tuple[str, int], Callable[[int], Any]] = {}
         if bytes(self._file.read(0, min(len(self._head), self._file.size))) != self._head:
             raise damaged(self._file.path, f"has other columns than {', '.join(schema.names)}")
         self.rows = int(self._index.slice(len(self._index) - 1, len(self._index))[0, 0])
@@ -141,6 +145,9 @@ class BatchReader:
 
     def take(self, column: str, rows: NDArray[np.int64]) -> list[Any]:
         """One column's values of many rows, in their order."""
+        if len(rows) <= _FEW and not self._compressed:
+            numbers = (np.searchsorted(self.starts, rows, side="right") - 1).tolist()
+            return [self._column(column, number)(row) for number, row in zip(numbers, rows.tolist(), strict=True)]
         numbers = np.searchsorted(self.starts, rows, side="right") - 1
         values = np.empty(len(rows), dtype=object)
         for number in np.unique(numbers):
@@ -148,6 +155,12 @@ class BatchReader:
             wanted = pa.array(rows[here] - self.starts[number])
             values[here] = self.batch(int(number)).column(column).take(wanted).to_pylist()
         return list(values)
+
+    def _column(self, column: str, number: int) -> Callable[[int], Any]:
+        """What gives the value of a row of this batch."""
+        if (column, number) not in self._columns:
+            self._columns[column, number] = _reading(self.batch(number).column(column), int(self.starts[number]))
+        return self._columns[column, number]
 
     def problems(self) -> list[str]:
         """Read all of it, and name what cannot be."""
@@ -161,3 +174,17 @@ class BatchReader:
             except (pa.ArrowException, UnicodeDecodeError) as error:
                 found.append(f"{self._file.path}: record batch {number} cannot be read ({error})")
         return found
+
+
+def _reading(column: pa.Array, first: int) -> Callable[[int], Any]:
+    """What gives the value of a row, where the column's rows begin at `first`."""
+    if column.type != pa.large_string() or column.null_count:
+        return lambda row: column[row - first].as_py()
+    # Several times as fast as through Arrow's scalars.
+    _, places, content = column.buffers()
+    ends, text = memoryview(places).cast("q"), memoryview(content or b"")
+
+    def read(row: int) -> str:
+        return str(text[ends[row - first] : ends[row - first + 1]], "utf-8")
+
+    return read

@@ -37,7 +37,7 @@ BLOCK = 1 << 16
 """Bytes that one checksum stands for."""
 
 CHECKSUMS = "checksums.crc32"
-"""The blocks' CRC-32 of all files, in the ledger's order: the one file that has none itself."""
+"""The blocks' CRC-32 of all files, in ascending order of their names: the one file that has none itself."""
 
 _AT_ONCE = 16 * BLOCK
 
@@ -106,6 +106,11 @@ class CheckedFile:
             raise damaged(path, f"has {there} bytes, expected {size}")
         self._checked = np.zeros(_blocks(size), dtype=bool)
         self._whole = False
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether it is read from the disk as it is needed."""
+        return self._map is not None
 
     def read(self, start: int, stop: int) -> memoryview:
         """The bytes from `start` to before `stop`, without copying them."""
@@ -217,6 +222,7 @@ class Ledger:
         self.entries: dict[str, FileEntry] = {}
         self._sums = _Checksums(root, self.entries)
         self._files: dict[str, CheckedFile] = {}
+        self._mapped: list[CheckedFile] = []
         self._look_again = 0.0
 
     @classmethod
@@ -235,7 +241,9 @@ class Ledger:
         if name not in self.entries:
             raise damaged(self.root / name, "is not part of this index")
         if name not in self._files:
-            self._files[name] = CheckedFile(self.root / name, name, self.entries[name].bytes, self._sums)
+            file = CheckedFile(self.root / name, name, self.entries[name].bytes, self._sums)
+            self._files[name] = file
+            self._mapped += [file] if file.is_mapped else []
         return self._files[name]
 
     def folder(self, name: str) -> Folder:
@@ -247,7 +255,7 @@ class Ledger:
         now = time.monotonic()
         if now < self._look_again:
             return
-        for file in self._files.values():
+        for file in self._mapped:
             file.check_length()
         self._look_again = now + _LOOK_EVERY
 
