@@ -74,22 +74,35 @@ def read_documents(
     seen, columns = SeenIds(), columns or _DEFAULT
     columns = _DEFAULT if columns == _DEFAULT else columns
     pairs = ((record, _checked(record, columns)) for record in _records(sources))
-    for window in windows(pairs, lambda pair: _length(pair[1]), _WINDOW, _WINDOW_CHARACTERS):
-        new = iter(seen.add([found.id for _, found in window if isinstance(found, Document)]))
-        for record, found in window:
-            document = found if isinstance(found, CorpusError) or next(new) else _duplicate(record, found.id)
-            if isinstance(document, Document):
-                report.read += 1
-                yield document
-            elif on_error == "stop":
-                raise document
-            else:
-                report.skipped += 1
-                report.examples += [str(document)] if len(report.examples) < _EXAMPLES else []
+    for window in windows(pairs, _length, _WINDOW, _WINDOW_CHARACTERS):
+        documents = [found for _, found in window if isinstance(found, Document)]
+        new = seen.add([document.id for document in documents])
+        if len(documents) == len(window) and new.all():
+            report.read += len(documents)
+            yield from documents
+        else:
+            yield from _passed(window, iter(new.tolist()), on_error, report)
 
 
-def _length(found: Document | CorpusError) -> int:
-    return found.size if isinstance(found, Document) else 0
+def _length(pair: tuple[Record, Document | CorpusError]) -> int:
+    found = pair[1]
+    return len(found.text) if isinstance(found, Document) else 0
+
+
+def _passed(
+    window: list[tuple[Record, Document | CorpusError]], new: Iterator[bool], on_error: OnError, report: ReadReport
+) -> Iterator[Document]:
+    """The documents of a window, in some of whose records something is wrong."""
+    for record, found in window:
+        document = found if isinstance(found, CorpusError) or next(new) else _duplicate(record, found.id)
+        if isinstance(document, Document):
+            report.read += 1
+            yield document
+        elif on_error == "stop":
+            raise document
+        else:
+            report.skipped += 1
+            report.examples += [str(document)] if len(report.examples) < _EXAMPLES else []
 
 
 def read_queries(path: str | Path) -> list[Query]:

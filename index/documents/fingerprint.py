@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from retrieval.types import Document
 
-__all__ = ["DIGEST_BYTES", "Fingerprint", "digest_of", "metadata_json"]
+__all__ = ["DIGEST_BYTES", "Fingerprint", "digest_of", "digests_of", "metadata_json"]
 
 DIGEST_BYTES = 16
 
@@ -23,15 +23,21 @@ def metadata_json(document: Document) -> str:
     return orjson.dumps(dict(document.metadata), option=orjson.OPT_SORT_KEYS).decode()
 
 
-def digest_of(document: Document, metadata: str | None = None) -> bytes:
-    """16 bytes that stand for all of a document: id, title, text, metadata and place.
+def digest_of(document: Document) -> bytes:
+    """16 bytes that stand for all of a document: id, title, text, metadata and place."""
+    return digests_of([document], [metadata_json(document)])[0]
 
-    `metadata` is its `metadata_json`, where that is known.
-    """
-    passage = astuple(document.passage) if document.passage else None
-    metadata = metadata_json(document) if metadata is None else metadata
-    content = [document.id, document.title, document.text, metadata, passage]
-    return hashlib.blake2b(orjson.dumps(content), digest_size=DIGEST_BYTES).digest()
+
+def digests_of(documents: Iterable[Document], metadata: Iterable[str]) -> list[bytes]:
+    """Those of many documents, whose `metadata_json` is known."""
+    blake2b, dumps = hashlib.blake2b, orjson.dumps
+    return [
+        blake2b(
+            dumps([one.id, one.title, one.text, own, astuple(one.passage) if one.passage else None]),
+            digest_size=DIGEST_BYTES,
+        ).digest()
+        for one, own in zip(documents, metadata, strict=True)
+    ]
 
 
 class Fingerprint:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,14 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from retrieval.index.documents.fingerprint import DIGEST_BYTES, digest_of, metadata_json
+from retrieval.index.documents.fingerprint import DIGEST_BYTES, digest_of, digests_of, metadata_json
 from retrieval.index.documents.ids import IdIndex, write_id_index
 from retrieval.index.documents.metadata import FieldCounts, read_columns, write_columns
 from retrieval.index.storage.arrays import ArrayAppender, DiskArray
 from retrieval.index.storage.batches import BatchReader, BatchWriter
 from retrieval.index.storage.files import Folder, PlainFolder, damaged
 from retrieval.index.storage.marks import Mark
-from retrieval.streams import windows
 from retrieval.types import Document, Passage
 
 __all__ = ["StoreReader", "StoreWriter", "finish_store", "stored_digests"]
@@ -28,7 +27,7 @@ __all__ = ["StoreReader", "StoreWriter", "finish_store", "stored_digests"]
 # Ids are read many at a time and are not compressed; texts are read one at a time, and unpacked batch by batch.
 _ID_ROWS = 8192
 _TEXT_ROWS = 256
-_TEXT_CHARACTERS = 1 << 15
+_TEXT_BYTES = 1 << 15
 
 _IDS = pa.schema(
     [
@@ -61,26 +60,29 @@ class StoreWriter:
         self._digests = ArrayAppender(folder / _DIGESTS, np.uint8, (DIGEST_BYTES,), mark=mark)
         self.rows = self._ids.rows
 
-    def add(self, documents: Iterable[Document], *, keep_text: bool = True) -> None:
+    def add(self, documents: Sequence[Document], *, keep_text: bool = True) -> None:
         """Add documents, whose metadata must be JSON values; many at a time, as each call ends a batch."""
-        for some in windows(documents, lambda document: 0, _ID_ROWS, 1):
-            self._ids.write(_id_batch(some))
-            digests = []
-            for few in windows(some, lambda document: document.size, _TEXT_ROWS, _TEXT_CHARACTERS):
-                metadata = [metadata_json(document) for document in few]
-                digests += [digest_of(document, own) for document, own in zip(few, metadata, strict=True)]
-                texts = [document.text for document in few] if keep_text else [""] * len(few)
-                columns = ([document.title for document in few], texts, metadata)
-                self._texts.write(pa.record_batch([pa.array(c, pa.large_string()) for c in columns], schema=_TEXTS))
-            self._digests.append(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, DIGEST_BYTES))
-            self.rows += len(some)
+        for start in range(0, len(documents), _ID_ROWS):
+            self._add(documents[start : start + _ID_ROWS], keep_text=keep_text)
+
+    def _add(self, documents: Sequence[Document], *, keep_text: bool) -> None:
+        metadata = [metadata_json(document) for document in documents]
+        texts = [document.text for document in documents] if keep_text else [""] * len(documents)
+        columns = ([document.title for document in documents], texts, metadata)
+        rows = pa.record_batch([pa.array(column, pa.large_string()) for column in columns], schema=_TEXTS)
+        for start, stop in pairwise(_batch_ends(rows)):
+            self._texts.write(rows[start:stop])
+        self._ids.write(_id_batch(documents))
+        content = b"".join(digests_of(documents, metadata))
+        self._digests.append(np.frombuffer(content, dtype=np.uint8).reshape(-1, DIGEST_BYTES))
+        self.rows += len(documents)
 
     def take(self, parts: Sequence[tuple["StoreReader", NDArray[np.bool_]]], *, keep_text: bool = True) -> None:
         """Add the marked rows of other segments."""
         for ids in _gathered(((store.ids, live) for store, live in parts), _ID_ROWS, None):
             self._ids.write(ids)
             self.rows += ids.num_rows
-        for texts in _gathered(((store.texts, live) for store, live in parts), _TEXT_ROWS, _TEXT_CHARACTERS):
+        for texts in _gathered(((store.texts, live) for store, live in parts), _TEXT_ROWS, _TEXT_BYTES):
             empty = pa.array([""] * texts.num_rows, pa.large_string())
             self._texts.write(texts if keep_text else texts.set_column(_TEXT, _TEXTS.field(_TEXT), empty))
         for store, live in parts:
@@ -153,6 +155,18 @@ def stored_digests(folder: Path) -> Iterator[bytes]:
     digests = DiskArray(PlainFolder(folder), _DIGESTS, np.uint8, ndim=2)
     for start in range(0, len(digests), _ID_ROWS):
         yield from (row.tobytes() for row in digests.slice(start, min(start + _ID_ROWS, len(digests))))
+
+
+def _batch_ends(rows: pa.RecordBatch) -> list[int]:
+    """Where the batches end that rows are written in, behind a 0: each as soon as it has so many rows or bytes."""
+    sizes = sum(np.asarray(pc.binary_length(column), dtype=np.int64) for column in rows.columns)
+    totals = np.cumsum(sizes)
+    ends = [0]
+    while ends[-1] < rows.num_rows:
+        before = totals[ends[-1] - 1] if ends[-1] else 0
+        full = int(np.searchsorted(totals, before + _TEXT_BYTES)) + 1
+        ends.append(min(full, ends[-1] + _TEXT_ROWS, rows.num_rows))
+    return ends
 
 
 def _id_batch(documents: Sequence[Document]) -> pa.RecordBatch:

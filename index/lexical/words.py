@@ -79,7 +79,8 @@ class CompiledWords:
 
     def add(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """See `WordTable`; takes some six bytes for each of the texts'."""
-        encoded = [self._encoded(text) for text in texts]
+        texts = [*map(self._analyzer.prepared, texts)]
+        encoded = [text.encode() if text.isascii() else _encoded(text) for text in texts]
         starts = np.zeros(len(texts) + 1, dtype=np.int64)
         np.cumsum([len(document) for document in encoded], out=starts[1:])
         data = np.frombuffer(b"".join(encoded), dtype=np.uint8)
@@ -96,16 +97,6 @@ class CompiledWords:
             if document == len(texts):
                 return numbers[: offsets[-1]].copy(), offsets
             self._widen(_WIDER * len(self._slots))
-
-    def _encoded(self, text: str) -> bytes:
-        """A text as the kernel takes it."""
-        text = self._analyzer.prepared(text)
-        if text.isascii():
-            return text.encode()
-        # Of all letters these alone are in lower case something else than one letter, or depend on what is around.
-        if "İ" in text or "Σ" in text:
-            text = text.lower()
-        return text.encode("utf-8", "surrogatepass")
 
     def _make_room(self, n_bytes: int) -> None:
         used = int(self._counts[1])
@@ -127,6 +118,14 @@ class CompiledWords:
         ends = self._ends[: self._counts[0] + 1].tolist()
         content = self._pool[: self._counts[1]].tobytes()
         return [content[start:stop].decode() for start, stop in pairwise(ends)]
+
+
+def _encoded(text: str) -> bytes:
+    """A text as the kernel takes it."""
+    # Of all letters these alone are in lower case something else than one letter, or depend on what is around.
+    if "İ" in text or "Σ" in text:
+        text = text.lower()
+    return text.encode("utf-8", "surrogatepass")
 
 
 @cache

@@ -48,11 +48,11 @@ def test_any_number_of_documents(count: int, store: Store, tmp_path: Path, monke
 
 def test_long_documents_are_written_as_they_come(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch is bounded by its characters too, and every document is found again."""
-    monkeypatch.setattr(store_module, "_TEXT_CHARACTERS", 100)
+    monkeypatch.setattr(store_module, "_TEXT_BYTES", 100)
     documents = [Document(id=str(i), text="x" * length) for i, length in enumerate([10, 200, 50, 60, 0, 99, 1])]
     reader = store(tmp_path, documents)
     assert list(reader) == documents
-    assert len(reader.stores[0].texts) == 3
+    assert len(reader.stores[0].texts) == 4
 
 
 @pytest.mark.parametrize("kept", [0, 1, 7, 8, 20])
