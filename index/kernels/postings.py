@@ -103,8 +103,9 @@ def _search_one(
     run, rest = np.empty(n, dtype=np.int64), np.zeros(n + 1, dtype=np.float64)
     for i in range(n):
         run[i] = np.int64(postings.run_starts[terms[i]]) - 1
-    size, limit, floor = 0, np.uint64(0), 0.0
     last = (queries.n_documents - 1) >> WINDOW_BITS
+    floor = _floor_of_terms(postings, terms, scratch, k) if last > 0 and len(queries.allowed) == 0 else 0.0
+    size, limit = 0, _key_below(floor)
     for window in range(last + 1):
         _enter(postings, terms, window, run, begin, end, rest)
         # Sums are rounded and bounds are not; what is within the rounding of the floor is looked at.
@@ -128,6 +129,29 @@ def _search_one(
             size, limit = _cut(keys, size, k)
         floor = max(floor, _score_of(limit))
     return size
+
+
+@kernel
+def _floor_of_terms(postings: Postings, terms: NDArray[np.int64], scratch: Scratch, k: int) -> float:
+    """A score that at least k documents reach by one of the terms alone, as the maxima of its runs and buckets say."""
+    floor = 0.0
+    for term in terms:
+        first, stop = postings.run_starts[term], postings.run_starts[term + 1]
+        found = 0
+        for run in range(first, stop):
+            row, largest = postings.buckets[run], postings.maxima[run]
+            # The maxima of runs say nearly as much where there are enough of them.
+            if row < 0 or k <= stop - first:
+                scratch.values[found] = largest
+                found += 1
+            elif found + BUCKETS < WINDOW:
+                for bucket in range(BUCKETS):
+                    # Maxima of buckets were rounded up.
+                    scratch.values[found] = largest * max(np.int64(postings.bucket_maxima[row, bucket]) - 1, 0) / 255
+                    found += 1
+        if found >= k:
+            floor = max(floor, floor_of_values(scratch.values, found, k, postings.maxima[first:stop].max()))
+    return floor
 
 
 @kernel
