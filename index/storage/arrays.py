@@ -12,13 +12,13 @@ from numpy.typing import DTypeLike, NDArray
 from retrieval.index.storage.files import CheckedFile, File, Folder, damaged
 from retrieval.index.storage.marks import NPY_HEADER, Mark, RunningSum
 
+__all__ = ["ArrayAppender", "DiskArray", "load_array"]
+
 # Format 1.0, padded to NPY_HEADER bytes, in C order.
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00\x76\x00\{'descr': '(?P<dtype>[^']{2,6})', "
     rb"'fortran_order': False, 'shape': \((?P<shape>[\d, ]*)\), \} *\n"
 )
-
-__all__ = ["ArrayAppender", "DiskArray", "load_array", "read_array"]
 
 
 class DiskArray:
@@ -36,9 +36,8 @@ class DiskArray:
         self.shape = tuple(int(number) for number in header["shape"].split(b",") if number.strip())
         if self.dtype not in expected or len(self.shape) != ndim:
             raise self.damaged(f"holds {len(self.shape)}-d {self.dtype}, expected {ndim}-d {expected[0]}")
-        self._start = NPY_HEADER
         self._row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
-        if self.file.size != self._start + len(self) * self._row_bytes:
+        if self.file.size != NPY_HEADER + len(self) * self._row_bytes:
             raise self.damaged(f"has {self.file.size} bytes, which is not {self.shape} of {self.dtype}")
 
     def damaged(self, reason: str) -> Exception:
@@ -50,8 +49,8 @@ class DiskArray:
 
     def slice(self, start: int, stop: int) -> NDArray[Any]:
         """The rows from `start` to before `stop`; a view where the file is mapped."""
-        first = self._start + start * self._row_bytes
-        return self._rows(self.file.read(first, self._start + stop * self._row_bytes))
+        first = NPY_HEADER + start * self._row_bytes
+        return self._rows(self.file.read(first, NPY_HEADER + stop * self._row_bytes))
 
     def all(self) -> NDArray[Any]:
         """Every row."""
@@ -61,12 +60,12 @@ class DiskArray:
     def unchecked(self) -> NDArray[Any]:
         """A view of every row, of which the caller checks those it looks at; of a mapped file only."""
         assert isinstance(self.file, CheckedFile)
-        return self._rows(self.file.unchecked[self._start :])
+        return self._rows(self.file.unchecked[NPY_HEADER:])
 
     def check(self, start: int, stop: int) -> None:
         """An error if these rows are not as they were written; of a mapped file only."""
         assert isinstance(self.file, CheckedFile)
-        self.file.check(self._start + start * self._row_bytes, self._start + stop * self._row_bytes)
+        self.file.check(NPY_HEADER + start * self._row_bytes, NPY_HEADER + stop * self._row_bytes)
 
     def _rows(self, content: memoryview) -> NDArray[Any]:
         return np.frombuffer(content, dtype=self.dtype).reshape(-1, *self.shape[1:])
@@ -75,12 +74,6 @@ class DiskArray:
 def load_array(folder: Folder, name: str, dtype: DTypeLike, ndim: int = 1) -> NDArray[Any]:
     """All of a .npy file."""
     return DiskArray(folder, name, dtype, ndim).all()
-
-
-def read_array(path: Path) -> NDArray[Any]:
-    """All of a .npy file that is being written."""
-    array: NDArray[Any] = np.load(path, allow_pickle=False)
-    return array
 
 
 class ArrayAppender:

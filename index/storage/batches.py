@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from retrieval.index.storage.arrays import ArrayAppender, DiskArray, read_array
+from retrieval.index.storage.arrays import ArrayAppender, DiskArray
 from retrieval.index.storage.files import Folder, damaged
 from retrieval.index.storage.marks import Mark, RunningSum
 
@@ -49,7 +49,7 @@ class BatchWriter:
         if mark:
             self._file.truncate(mark.bytes)
             self._file.seek(mark.bytes)
-            self.rows = int(read_array(index)[-1, 0])
+            self.rows = int(np.load(index)[-1, 0])
         else:
             self.rows = 0
             self._append(self._head)
