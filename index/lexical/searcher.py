@@ -12,6 +12,7 @@ from retrieval.index.kernels import postings_reference
 from retrieval.index.kernels.layout import Queries, Scratch, new_scratch
 from retrieval.index.lexical.analyzer import Analyzer, AnalyzerSettings
 from retrieval.index.lexical.postings import PostingsReader
+from retrieval.index.lexical.words import CompiledWords
 from retrieval.index.storage.arrays import DiskArray
 from retrieval.index.storage.files import Folder
 from retrieval.types import Hits, ScoreKind
@@ -19,7 +20,10 @@ from retrieval.types import Hits, ScoreKind
 __all__ = ["LexicalSearcher"]
 
 # Queries of one kernel call: enough to hide the call, few enough to keep every thread busy to the end.
-_QUERIES_AT_ONCE = 64
+_QUERIES_AT_ONCE = 128
+
+# From so many queries on, it pays to split them by a kernel.
+_MANY_QUERIES = 16
 
 # Words whose terms are kept: users ask with the same ones again and again; bounded, as a server runs for months.
 _MOST_WORDS = 1 << 16
@@ -103,10 +107,23 @@ class LexicalSearcher:
 
     def encode(self, queries: Sequence[str], allowed: NDArray[np.bool_] = _ALL) -> Queries:
         """The queries as the kernels take them; `allowed` as there."""
+        compiled = len(queries) >= _MANY_QUERIES and self._analyzer.settings.tokenizer == "words"
+        terms, offsets = self._terms_of_many(queries) if compiled else self._terms_of(queries)
+        return Queries(terms, offsets, self._shifts(terms, offsets), self._scale, self._rows, allowed)
+
+    def _terms_of(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The terms of queries, one query after the other, and where each query's begin."""
         numbers = [[number for number in self._numbers_of(query) if number >= 0] for query in queries]
         terms = np.array([*chain.from_iterable(numbers)], dtype=np.int64)
-        offsets = np.array([0, *accumulate(map(len, numbers))], dtype=np.int64)
-        return Queries(terms, offsets, self._shifts(terms, offsets), self._scale, self._rows, allowed)
+        return terms, np.array([0, *accumulate(map(len, numbers))], dtype=np.int64)
+
+    def _terms_of_many(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The same, by the kernel that splits documents, which each word leaves once."""
+        table = CompiledWords(self._analyzer)
+        words, offsets = table.add(queries)
+        terms = np.array([self._learn(word) for word in table.words], dtype=np.int64)[words]
+        found = terms >= 0
+        return terms[found], np.concatenate([[0], np.cumsum(found)])[offsets]
 
     def _shifts(self, terms: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.float32]:
         """What each query gives every document; summed by itself, so that it does not depend on those beside it."""

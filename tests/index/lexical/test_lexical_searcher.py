@@ -3,7 +3,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from retrieval.building import LexicalOptions
+from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.indexing import Index
 from retrieval.types import Document
 
@@ -31,3 +36,23 @@ def test_a_first_question_loads_no_compiler(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['a'] False"
+
+
+@given(
+    queries=st.lists(st.text(st.sampled_from("wind WΣσİıß 1_.,é\u0301中𝒜\x00"), max_size=20), min_size=16, max_size=40),
+    language=st.sampled_from(["english", "turkish", "german"]),
+)
+@settings(max_examples=40)
+def test_a_query_finds_the_same_alone_and_among_others(
+    queries: list[str], language: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Many are split by a kernel, one is not."""
+    documents = [Document(id=str(i), text=text) for i, text in enumerate([*queries[::2], "wind wınd"])]
+    options = LexicalOptions(analyzer=AnalyzerSettings.for_language(language))
+    index = Index.build(documents, tmp_path_factory.mktemp("i") / "index", lexical=options)
+    assert index.lexical
+    together = index.lexical.search(queries, 5)
+    for row, query in enumerate(queries):
+        alone = index.lexical.search([query], 5)
+        np.testing.assert_array_equal(together.row(row)[0], alone.row(0)[0])
+        np.testing.assert_array_equal(together.row(row)[1], alone.row(0)[1])
