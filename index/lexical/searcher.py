@@ -19,7 +19,7 @@ from retrieval.types import Hits, ScoreKind
 
 __all__ = ["LexicalSearcher"]
 
-# Queries of one kernel call: enough to hide the call, few enough to keep every thread busy to the end.
+# Queries of one kernel call, at most: enough to hide the call; fewer where that keeps every thread busy to the end.
 _QUERIES_AT_ONCE = 128
 
 # From so many queries on, it pays to split them by a kernel.
@@ -89,7 +89,8 @@ class LexicalSearcher:
         hits = Hits.empty(len(queries), min(k, self._rows), ScoreKind.BM25)
         if hits.scores.size == 0:
             return hits
-        parts = [slice(i, i + _QUERIES_AT_ONCE) for i in range(0, len(queries), _QUERIES_AT_ONCE)]
+        size = min(_QUERIES_AT_ONCE, max(_MANY_QUERIES, len(queries) // (4 * threads)))
+        parts = [slice(i, i + size) for i in range(0, len(queries), size)]
         if threads == 1 or len(parts) == 1:
             for part in parts:
                 self._search_part(queries[part], hits, part, mask)
