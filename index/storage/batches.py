@@ -21,8 +21,8 @@ __all__ = ["BatchReader", "BatchWriter"]
 
 # Threads would cost more than they save on batches this small.
 _READ = pa.ipc.IpcReadOptions(use_threads=False)
-# So many values are taken one by one.
-_FEW = 100
+# Up to so many values of a batch are taken one by one.
+_FEW = 64
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
@@ -145,7 +145,7 @@ class BatchReader:
 
     def take(self, column: str, rows: NDArray[np.int64]) -> list[Any]:
         """One column's values of many rows, in their order."""
-        if len(rows) <= _FEW and not self._compressed:
+        if len(rows) <= _FEW * len(self) and not self._compressed:
             numbers = (np.searchsorted(self.starts, rows, side="right") - 1).tolist()
             return [self._column(column, number)(row) for number, row in zip(numbers, rows.tolist(), strict=True)]
         numbers = np.searchsorted(self.starts, rows, side="right") - 1
