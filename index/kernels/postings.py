@@ -6,7 +6,8 @@ that order, whichever way it is computed; so this kernel and its reference, `pos
 In each window, terms whose largest impacts together cannot lift a document to the k best are not needed to find
 candidates (Turtle and Flood's MaxScore, 1995, with the maxima of windows). The impacts of the others are added up;
 documents that can still be among the best are candidates, and each further term is looked up for those alone, or,
-where there are many of them, added up as well. In the first window nothing is known yet, and all is added up.
+where there are many of them, added up as well. How good the k best are at least is first told by the maxima of the
+terms' runs and buckets, each of a document of its own; under a filter, or with one window, by the first window's sums.
 """
 
 import numpy as np
@@ -43,7 +44,8 @@ def search_postings(
 ) -> None:
     """Write the best k documents of each query into the out arrays, where k is their width, at least 1.
 
-    A document matches a query if it holds one of its terms. Order: score descending, then ordinal ascending.
+    A document matches a query if it holds one of its terms. Order: score descending, then ordinal ascending; which are
+    the best is decided before the shift is added, whose rounding can make scores equal.
 
     Args:
         postings: the index.
@@ -67,7 +69,19 @@ def search_postings(
             out_ordinals[query, i] = ordinal_of(best[i])
         for i in range(size):
             out_scores[query, i] = scores[i] * queries.scale + queries.shifts[query]
+        _order_ties(out_scores[query, :size], out_ordinals[query, :size])
         out_counts[query] = size
+
+
+@kernel
+def _order_ties(scores: NDArray[np.float32], ordinals: NDArray[np.int64]) -> None:
+    """Put equal scores into ascending order of ordinals: what a query gives every document can make more of them."""
+    start = 0
+    for i in range(1, len(scores) + 1):
+        if i == len(scores) or scores[i] != scores[start]:
+            if i - start > 1:
+                ordinals[start:i] = np.sort(ordinals[start:i])
+            start = i
 
 
 @kernel
@@ -76,16 +90,9 @@ def _by_impact(postings: Postings, terms: NDArray[np.int64]) -> NDArray[np.int64
     ordered = np.sort(terms)
     largest = np.empty(len(terms), dtype=np.float32)
     for i in range(len(ordered)):
-        term = ordered[i]
-        best = np.float32(0)
-        for run in range(postings.run_starts[term], postings.run_starts[term + 1]):
-            best = max(best, postings.maxima[run])
-        j = i
-        while j > 0 and largest[j - 1] < best:
-            largest[j], ordered[j] = largest[j - 1], ordered[j - 1]
-            j -= 1
-        largest[j], ordered[j] = best, term
-    return ordered
+        first, stop = postings.run_starts[ordered[i]], postings.run_starts[ordered[i] + 1]
+        largest[i] = -postings.maxima[first:stop].max()
+    return ordered[np.argsort(largest, kind="mergesort")]
 
 
 @kernel
@@ -139,12 +146,14 @@ def _floor_of_terms(postings: Postings, terms: NDArray[np.int64], scratch: Scrat
         first, stop = postings.run_starts[term], postings.run_starts[term + 1]
         found = 0
         for run in range(first, stop):
+            if found + BUCKETS > WINDOW:
+                break  # no more room, and enough said
             row, largest = postings.buckets[run], postings.maxima[run]
             # The maxima of runs say nearly as much where there are enough of them.
             if row < 0 or k <= stop - first:
                 scratch.values[found] = largest
                 found += 1
-            elif found + BUCKETS < WINDOW:
+            else:
                 for bucket in range(BUCKETS):
                     # Maxima of buckets were rounded up.
                     scratch.values[found] = largest * max(np.int64(postings.bucket_maxima[row, bucket]) - 1, 0) / 255

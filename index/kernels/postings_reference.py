@@ -27,10 +27,11 @@ def search_postings(
         matches = np.flatnonzero((sums > 0) & queries.allowed if len(queries.allowed) else sums > 0)
         ordinals = postings.order[matches] if len(postings.order) else matches
         first = np.lexsort((ordinals, -sums[matches]))[:k]
-        best = matches[first]
+        scores, best = sums[matches[first]] * queries.scale + queries.shifts[query], ordinals[first]
+        ranked = np.lexsort((best, -scores))
         out_counts[query] = len(best)
-        out_ordinals[query, : len(best)] = ordinals[first]
-        out_scores[query, : len(best)] = sums[best] * queries.scale + queries.shifts[query]
+        out_ordinals[query, : len(best)] = best[ranked]
+        out_scores[query, : len(best)] = scores[ranked]
 
 
 def _sums(postings: Postings, terms: NDArray[np.int64], n_documents: int) -> NDArray[np.float32]:

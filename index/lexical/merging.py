@@ -5,6 +5,7 @@ the number of documents, their mean length and each term's document frequency, s
 from frequencies: no text is read or analysed again. Memory is bounded by the vocabulary and a block of postings.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,8 @@ def _places(merger: "_Merger", out: Path, rows: int) -> NDArray[np.int32]:
     from retrieval.index.lexical.reordering import reorder
 
     blocks = [merger.block(first, last)[0] for first, last in merger.blocks()]
-    order = reorder(merger.starts, np.concatenate([np.empty(0, dtype=np.int32), *blocks]), rows)
+    ordinals = np.concatenate([np.empty(0, dtype=np.int32), *blocks])
+    order = reorder(merger.starts, ordinals, rows, threads=os.cpu_count() or 1)
     np.save(out / ORDER, order)
     return np.argsort(order).astype(np.int32)
 

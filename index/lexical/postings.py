@@ -42,6 +42,9 @@ STEPS = {"u16": 65_535, "u8": 255}
 
 LENGTHS, ORDER = "lengths.npy", "order.npy"
 
+# Not to be written to, as what is mapped: for arrays of another kind the kernels would be compiled once more.
+_IN_ORDER = np.frombuffer(b"", dtype=np.int32)
+
 
 def smallest_type(largest: int) -> DTypeLike:
     """The first of the types that holds a frequency."""
@@ -125,7 +128,7 @@ class PostingsReader:
             bucket_maxima=self.bucket_maxima.unchecked,
             ordinals=self.ordinals.unchecked,
             impacts=self.impacts.unchecked,
-            order=self._order.unchecked if self._order else np.empty(0, dtype=np.int32),
+            order=self._order.unchecked if self._order else _IN_ORDER,
         )
 
     def _check_sizes(self) -> None:

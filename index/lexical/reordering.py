@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError
+from retrieval.index.kernels.layout import BUCKETS, WINDOW
 
 if TYPE_CHECKING:
     from retrieval.index.kernels.bisection import Run
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["reorder"]
 
 # Documents of a bucket and of a window of the search: runs are cut where these end, so that none straddles two runs.
-_BUCKET = 256
-_WINDOW = 65536
+_BUCKET = WINDOW // BUCKETS
 # More of them empty hardly any more blocks.
 _ROUNDS = 12
 # Units of a bit of gain: exact enough, and 31 bits stay within an int16 with their sign.
@@ -39,7 +39,7 @@ class _Part:
     def split(self, leaf: int) -> int:
         """How many go to the left half: a multiple of a window, or of a leaf."""
         size = self.stop - self.first
-        unit = _WINDOW if size > _WINDOW else leaf
+        unit = WINDOW if size > WINDOW else leaf
         units = -(-size // unit)
         return (units + 1) // 2 * unit
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from retrieval.index.kernels.layout import BUCKETS, LONG_RUN, WINDOW, WINDOW_BITS
-from retrieval.index.lexical.postings import IMPACT_TYPES
+from retrieval.index.lexical.postings import IMPACT_TYPES, STEPS
 from retrieval.index.storage.arrays import ArrayAppender
 
 __all__ = ["RunsWriter"]
@@ -22,6 +22,7 @@ class RunsWriter:
         self._stack = ExitStack()
         self._type = np.dtype(IMPACT_TYPES[impacts])
         self._scale = scale
+        self._most = STEPS.get(impacts)
         # In a single window nothing is known yet by which a bucket could be passed over.
         self._has_buckets = rows > WINDOW
         self._runs = self._long = 0
@@ -61,10 +62,12 @@ class RunsWriter:
 
     def _stored(self, impacts: NDArray[np.float32]) -> NDArray[Any]:
         """Impacts as they are stored; in steps of the scale none becomes 0, as its document would be no match."""
-        if self._type == np.float32:
+        if self._most is None:
             return impacts
-        steps: NDArray[Any] = np.maximum(np.rint(impacts / self._scale), 1).astype(self._type)
-        return steps
+        # In double precision: where no term weighs anything, impacts are the smallest that float32 has.
+        steps = np.rint(impacts.astype(np.float64) / self._scale)
+        stored: NDArray[Any] = np.clip(steps, 1, self._most).astype(self._type)
+        return stored
 
     def _append_buckets(
         self, ordinals: NDArray[np.int32], impacts: NDArray[Any], begins: NDArray[np.int64], ends: NDArray[np.int64]

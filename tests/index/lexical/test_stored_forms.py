@@ -77,3 +77,17 @@ def test_scores_in_steps(impacts: str, tolerance: float, tmp_path: Path) -> None
         np.testing.assert_array_equal(others[by_document], ordinals[expected])
         np.testing.assert_allclose(theirs[by_document], scores[expected], atol=tolerance * scores.max(initial=0))
     assert steps.problems() == []
+
+
+@pytest.mark.parametrize("impacts", ["exact", "u16", "u8"])
+@pytest.mark.parametrize("method", ["robertson", "atire"])
+def test_where_no_term_weighs_anything(method: str, impacts: str, tmp_path: Path) -> None:
+    """Documents that hold what every document holds still match, in the order of their ordinals."""
+    texts = ["solar wind", "solar wind", "solar wind"]
+    options = LexicalOptions(bm25=BM25(method=method), impacts=impacts)  # type: ignore[arg-type]
+    index = Index.build(
+        [Document(id=str(i), text=text) for i, text in enumerate(texts)], tmp_path / "index", lexical=options
+    )
+    assert index.lexical
+    assert index.lexical.search(["solar"], 5).row(0)[0].tolist() == [0, 1, 2]
+    assert index.problems() == []
