@@ -11,10 +11,11 @@ from real ones, see `synthetic.py`; `--rehearsal` is ours alone on as many as MS
   one works at a time, ours and a peer in turns. A ratio is the median over rounds of their time over ours, with the
   least and the most. A peer that cannot run is named with the reason.
 - build: from the collection's corpus.jsonl to an index on disk, in a fresh process for each. Packages are imported,
-  kernels compiled and a thousand documents built before the clock starts. The peak of memory is the process'.
+  kernels compiled and up to 20,000 documents built before the clock starts. The peak of memory is the process'.
 - search: indexes are opened from disk, and each engine searches until it is warm. Then a batch of all queries, repeated
   up to a thousand, goes in as texts. What comes out is what the engine gives: document numbers and scores in arrays
   (ours and bm25s), documents with ids (Lucene in Java, PISA in a DataFrame), addresses (Tantivy).
+- A batch holds the words that earlier rounds had: ours looks each word up once in a process, bm25s in every batch.
 - single: one query at a time, text in, ids and scores out as Python objects, for every engine.
 - threads: ours with two threads over ours with one.
 - impacts: exact impacts beside those of 8 and 16 bits: size, speed, and nDCG@10 on the test split.

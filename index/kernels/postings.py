@@ -26,6 +26,8 @@ _LOOKUP = 6
 # With few hits wanted, the k-th largest of the maxima of this many groups of documents is a good floor.
 _GROUPS = 256
 _FEW = 32
+# Up to so many terms insertion is the fastest way to sort them.
+_MANY_TERMS = 64
 # Room for hits between two selections of the best k.
 _ROOM = 32
 _LANES = 64
@@ -91,8 +93,16 @@ def _by_impact(postings: Postings, terms: NDArray[np.int64]) -> NDArray[np.int64
     largest = np.empty(len(terms), dtype=np.float32)
     for i in range(len(ordered)):
         first, stop = postings.run_starts[ordered[i]], postings.run_starts[ordered[i] + 1]
-        largest[i] = -postings.maxima[first:stop].max()
-    return ordered[np.argsort(largest, kind="mergesort")]
+        largest[i] = postings.maxima[first:stop].max()
+    if len(ordered) > _MANY_TERMS:
+        return ordered[np.argsort(-largest, kind="mergesort")]
+    for i in range(1, len(ordered)):
+        term, best, j = ordered[i], largest[i], i
+        while j > 0 and largest[j - 1] < best:
+            largest[j], ordered[j] = largest[j - 1], ordered[j - 1]
+            j -= 1
+        largest[j], ordered[j] = best, term
+    return ordered
 
 
 @kernel
