@@ -74,7 +74,7 @@ class LexicalOptions:
         analyzer: makes terms of texts.
         bm25: makes scores of frequencies.
         impacts: how scores are stored: `exact`, or in steps of 16 or 8 bits as `u16` or `u8`.
-        reorder: put similar documents side by side, for faster searches in large indexes; hits stay the same.
+        reorder: put similar documents side by side, which sharpens the maxima of buckets; hits stay the same.
     """
 
     analyzer: AnalyzerSettings = field(default_factory=_english)

@@ -64,7 +64,7 @@ def merge(
         bm25: how scores are derived.
         out: where to.
         impacts: how scores are stored, a name of IMPACT_TYPES.
-        reorder: put similar documents side by side, for faster searches; needs all postings in memory.
+        reorder: put similar documents side by side; needs all postings in memory.
     """
     merger = _Merger(sources)
     write_vocabulary(out, merger.vocabulary)

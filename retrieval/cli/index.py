@@ -73,7 +73,7 @@ def build(
     stem: Annotated[bool, typer.Option(help="Stem words.")] = True,
     impacts: ImpactsOption = ImpactsName.EXACT,
     reorder: Annotated[
-        bool, typer.Option("--reorder", help="Put similar documents side by side: faster searches, the same hits.")
+        bool, typer.Option("--reorder", help="Put similar documents side by side; changes no hit.")
     ] = False,
     chunk: Annotated[
         str | None,
