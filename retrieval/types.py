@@ -179,9 +179,7 @@ class Hits:
     @classmethod
     def empty(cls, n: int, k: int, kind: ScoreKind) -> "Hits":
         """Room for n queries of at most k hits, none of them there yet."""
-        return cls(
-            ordinals=np.full((n, k), -1, dtype=np.int64),
-            scores=np.full((n, k), -np.inf, dtype=np.float32),
-            counts=np.zeros(n, dtype=np.int64),
-            kind=kind,
-        )
+        ordinals, scores = np.empty((n, k), dtype=np.int64), np.empty((n, k), dtype=np.float32)
+        ordinals.fill(-1)
+        scores.fill(-np.inf)
+        return cls(ordinals=ordinals, scores=scores, counts=np.zeros(n, dtype=np.int64), kind=kind)

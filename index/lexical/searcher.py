@@ -1,8 +1,7 @@
 """Searches the lexical part of an artifact: query texts in, hits out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import accumulate, chain
 
 import numpy as np
@@ -101,10 +100,15 @@ class LexicalSearcher:
 
     def _search_part(self, queries: Sequence[str], hits: Hits, part: slice, mask: NDArray[np.bool_]) -> None:
         asked = self.encode(queries, mask)
-        with self._scratch() as scratch:
-            self._kernel(len(queries))(
-                self.postings.arrays, asked, scratch, hits.ordinals[part], hits.scores[part], hits.counts[part]
-            )
+        try:
+            scratch = self._spare.pop()  # memory that no other thread has now
+        except IndexError:
+            scratch = new_scratch()
+        self._kernel(len(queries))(
+            self.postings.arrays, asked, scratch, hits.ordinals[part], hits.scores[part], hits.counts[part]
+        )
+        # After an interruption its sums are not zero, so it is not kept.
+        self._spare.append(scratch)
 
     def encode(self, queries: Sequence[str], allowed: NDArray[np.bool_] = _ALL) -> Queries:
         """The queries as the kernels take them; `allowed` as there."""
@@ -132,17 +136,6 @@ class LexicalSearcher:
             return np.zeros(len(offsets) - 1, dtype=np.float32)
         impacts = self._absent.unchecked
         return np.array([impacts[row].sum() for row in np.split(terms, offsets[1:-1])], dtype=np.float32)
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Scratch]:
-        """Memory that no other thread has now."""
-        try:
-            scratch = self._spare.pop()
-        except IndexError:
-            scratch = new_scratch()
-        yield scratch
-        # After an interruption its sums are not zero, so it is not kept.
-        self._spare.append(scratch)
 
     def _kernel(self, n_queries: int) -> Callable[..., None]:
         """The compiled kernel, but for a first query that comes alone: loading numba would take longer than NumPy."""
