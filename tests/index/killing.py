@@ -33,7 +33,7 @@ MORE = [document(number, 9 * number) for number in range(N, N + 20)]
 CHANGED = [document(number, 9 * number + 5) for number in range(0, N, 3)]
 
 # Imported by the jobs themselves, at their first need.
-_LATER = ("retrieval.index.lexical.builder", "retrieval.index.lexical.searcher", "Stemmer", "bm25s", "scipy.sparse")
+_LATER = ("retrieval.index.lexical.builder", "retrieval.index.lexical.searcher", "Stemmer", "bm25s")
 
 _ENCODE_SECONDS = 0.002
 
