@@ -6,9 +6,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.types import EncoderCard, Hits
+from retrieval.types import EncoderCard, Hits, SparseVectors
 
-__all__ = ["Encoder", "Progress", "Searcher", "silent"]
+__all__ = ["Encoder", "Progress", "Searcher", "SparseEncoder", "silent"]
 
 
 class Progress(Protocol):
@@ -34,6 +34,23 @@ class Encoder(Protocol):
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) vectors, in the order of the texts."""
+
+
+class SparseEncoder(Protocol):
+    """Turns texts into sparse vectors over the tokens of its vocabulary."""
+
+    @property
+    def card(self) -> EncoderCard:
+        """What decides the vectors; `dimensions` is the size of the vocabulary."""
+
+    def encode_documents(self, texts: Sequence[str], on_batch: Callable[[int], None]) -> SparseVectors:
+        """Vectors, in the order of the texts; `on_batch` hears how many more are done."""
+
+    def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
+        """Vectors, in the order of the texts."""
+
+    def literal_tokens(self, text: str) -> set[str]:
+        """The tokens that stand in a text; what its vector holds beside them is expansion."""
 
 
 Q_contra = TypeVar("Q_contra", contravariant=True)

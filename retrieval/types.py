@@ -1,6 +1,6 @@
-"""The shared words: documents, queries and hits."""
+"""The shared words: documents, queries, vectors and hits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Document", "EncoderCard", "Hit", "Hits", "Passage", "Query", "ScoreKind", "Signal", "Signals"]
+__all__ = [
+    "Document",
+    "EncoderCard",
+    "Hit",
+    "Hits",
+    "Passage",
+    "Query",
+    "ScoreKind",
+    "Signal",
+    "Signals",
+    "SparseVectors",
+]
 
 
 class ScoreKind(StrEnum):
@@ -81,6 +92,8 @@ class EncoderCard:
         modules: what it is made of, in order.
         prompts: what is put in front of queries and documents.
         precision: of its parameters.
+        top_terms: of a sparse encoder, how many of the largest weights of a `query` and of a `document` are kept; a
+            side that is not named keeps all.
     """
 
     model: str
@@ -93,11 +106,54 @@ class EncoderCard:
     modules: tuple[str, ...] = ()
     prompts: Mapping[str, str] = field(default_factory=dict)
     precision: str = "float32"
+    top_terms: Mapping[str, int] = field(default_factory=dict)
 
     def differences(self, other: "EncoderCard") -> list[str]:
         """The fields that make the vectors of two encoders incomparable; the name and place of a model do not."""
-        named = ("dimensions", "similarity", "weights", "max_length", "pooling", "prompts")
+        named = ("dimensions", "similarity", "weights", "max_length", "pooling", "prompts", "top_terms")
         return [name for name in named if getattr(self, name) != getattr(other, name)]
+
+
+@dataclass(frozen=True, slots=True)
+class SparseVectors:
+    """n sparse vectors, one after the other: of each the columns that are not zero, ascending, and their weights.
+
+    Attributes:
+        tokens: what each column stands for; it may have more columns than are used.
+        offsets: (n + 1,) int64 where each vector's entries begin.
+        columns: (entries,) int32.
+        weights: (entries,) float32, above zero.
+    """
+
+    tokens: Sequence[str]
+    offsets: NDArray[np.int64]
+    columns: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @classmethod
+    def of(cls, vectors: Iterable[Mapping[str, float]]) -> "SparseVectors":
+        """Vectors given as weights by token; the columns are the tokens in the order in which they first appear."""
+        numbers: dict[str, int] = {}
+        rows = [
+            sorted((numbers.setdefault(token, len(numbers)), weight) for token, weight in vector.items() if weight)
+            for vector in vectors
+        ]
+        return cls(
+            tokens=list(numbers),
+            offsets=np.cumsum([0, *map(len, rows)], dtype=np.int64),
+            columns=np.array([column for row in rows for column, _ in row], dtype=np.int32),
+            weights=np.array([weight for row in rows for _, weight in row], dtype=np.float32),
+        )
+
+    def row(self, i: int) -> dict[str, float]:
+        """Vector i as weights by token, the largest first."""
+        part = slice(self.offsets[i], self.offsets[i + 1])
+        order = np.argsort(-self.weights[part], kind="stable")
+        columns, weights = self.columns[part][order], self.weights[part][order]
+        return {self.tokens[column]: weight for column, weight in zip(columns.tolist(), weights.tolist(), strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
