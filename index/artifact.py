@@ -14,11 +14,11 @@ from retrieval.errors import ArtifactDamagedError, ArtifactMissingError
 from retrieval.index.dense.searcher import DenseSearcher, VectorReader
 from retrieval.index.documents.reader import DocumentReader
 from retrieval.index.documents.store import StoreReader
-from retrieval.index.lexical.postings import PostingsReader
 from retrieval.index.lexical.searcher import LexicalSearcher
 from retrieval.index.lucene.options import LuceneOptions
 from retrieval.index.lucene.searcher import LuceneSearcher
 from retrieval.index.manifest import LucenePart, Manifest, read_manifest
+from retrieval.index.postings.reader import PostingsReader
 from retrieval.index.storage.arrays import load_array
 from retrieval.index.storage.files import Ledger, altered_files, damaged
 

@@ -15,12 +15,13 @@ from retrieval.index.dense.searcher import VectorReader
 from retrieval.index.documents.fingerprint import Fingerprint
 from retrieval.index.documents.metadata import FieldCounts
 from retrieval.index.documents.store import StoreReader, StoreWriter, finish_store
-from retrieval.index.lexical.merging import Source, merge
-from retrieval.index.lexical.postings import ShardReader, StoredPostings
+from retrieval.index.lexical.scoring import merge_scored
 from retrieval.index.lexical.searcher import LexicalSearcher
 from retrieval.index.lucene.builder import write_index
 from retrieval.index.lucene.options import LuceneOptions
 from retrieval.index.manifest import LexicalPart, LucenePart, Manifest, SegmentEntry
+from retrieval.index.postings.merging import Source
+from retrieval.index.postings.reader import ShardReader, StoredPostings
 from retrieval.index.storage.files import Folder, Ledger, PlainFolder
 from retrieval.index.writer import ArtifactWriter
 
@@ -248,7 +249,7 @@ class _Change:
             lengths[places[places >= 0]] = own[places >= 0]
             sources.append(Source(reader, _as_shift(places)))
             first += len(own)
-        scale = merge(sources, lengths, layout.live, part.bm25, folder, part.impacts, reorder=part.reorder)
+        scale = merge_scored(sources, lengths, layout.live, part.bm25, folder, part.impacts, reorder=part.reorder)
         return part.model_copy(update={"scale": scale})
 
     def _write_lucene(self, layout: _Layout, part: LucenePart) -> LucenePart:

@@ -27,10 +27,10 @@ from retrieval.index.generation import Staged
 from retrieval.index.journal import Journal
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
-from retrieval.index.lexical.postings import IMPACT_TYPES
 from retrieval.index.lucene.options import LuceneOptions
 from retrieval.index.lucene.runtime import start_java
 from retrieval.index.manifest import Impacts
+from retrieval.index.postings.reader import IMPACT_TYPES
 from retrieval.index.storage.files import PlainFolder
 from retrieval.index.storage.marks import Mark, check_marks, mark_of
 from retrieval.index.writer import ArtifactWriter

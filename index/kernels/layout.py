@@ -67,6 +67,7 @@ class Queries(NamedTuple):
 
     Attributes:
         terms: int64 the queries' terms, one query after the other; a repeated term counts as often as it stands there.
+        weights: float32 what each of them weighs in its query, above zero: its impacts are multiplied by it.
         offsets: (n + 1,) int64 where each query's terms begin.
         shifts: (n,) float32 what is added to the score of every match.
         scale: what a stored impact of 1 stands for.
@@ -75,6 +76,7 @@ class Queries(NamedTuple):
     """
 
     terms: NDArray[np.int64]
+    weights: NDArray[np.float32]
     offsets: NDArray[np.int64]
     shifts: NDArray[np.float32]
     scale: np.float32

@@ -12,27 +12,38 @@ _LOOKUP = 6
 
 
 @kernel
-def add_term(postings: Postings, scratch: Scratch, found: int, run: int, begin: int, end: int, need: float) -> int:
-    """Add a term's impacts to the candidates; how many of them have more than `need`, and are kept."""
+def add_term(
+    postings: Postings,
+    scratch: Scratch,
+    found: int,
+    weight: np.float32,
+    run: int,
+    begin: int,
+    end: int,
+    need: float,
+) -> int:
+    """Add a term's impacts, times its weight, to the candidates; how many have more than `need`, and are kept."""
     if found * _LOOKUP > end - begin:
-        return _add_run(postings, scratch, found, begin, end, need)
+        return _add_run(postings, scratch, found, weight, begin, end, need)
     if postings.buckets[run] >= 0:
-        return _look_up_in_buckets(postings, scratch, found, run, begin, end, need)
+        return _look_up_in_buckets(postings, scratch, found, weight, run, begin, end, need)
     kept = 0
     for i in range(found):
         ordinal, value = scratch.candidates[i], scratch.values[i]
-        value += _impact_of(postings, ordinal, begin, end)
+        value += weight * _impact_of(postings, ordinal, begin, end)
         scratch.candidates[kept], scratch.values[kept] = ordinal, value
         kept += value > need
     return kept
 
 
 @kernel
-def _add_run(postings: Postings, scratch: Scratch, found: int, begin: int, end: int, need: float) -> int:
+def _add_run(
+    postings: Postings, scratch: Scratch, found: int, weight: np.float32, begin: int, end: int, need: float
+) -> int:
     """Spread a run over the sums, where that costs less than to look for every candidate in it."""
     kept = 0
     for posting in range(begin, end):
-        scratch.sums[postings.ordinals[posting]] = np.float32(postings.impacts[posting])
+        scratch.sums[postings.ordinals[posting]] = weight * np.float32(postings.impacts[posting])
     for i in range(found):
         ordinal = scratch.candidates[i]
         value = scratch.values[i] + scratch.sums[ordinal]
@@ -45,11 +56,18 @@ def _add_run(postings: Postings, scratch: Scratch, found: int, begin: int, end: 
 
 @kernel
 def _look_up_in_buckets(
-    postings: Postings, scratch: Scratch, found: int, run: int, begin: int, end: int, need: float
+    postings: Postings,
+    scratch: Scratch,
+    found: int,
+    weight: np.float32,
+    run: int,
+    begin: int,
+    end: int,
+    need: float,
 ) -> int:
     """Look each candidate up among the postings of its bucket, unless even the bucket's largest would not do."""
     row = postings.buckets[run]
-    unit = np.float64(postings.maxima[run]) / 255
+    unit = np.float64(postings.maxima[run]) * weight / 255
     kept = 0
     for i in range(found):
         ordinal, value = scratch.candidates[i], scratch.values[i]
@@ -57,7 +75,7 @@ def _look_up_in_buckets(
         if value + postings.bucket_maxima[row, bucket] * unit > need:
             first = begin + np.int64(postings.bucket_starts[row, bucket])
             last = end if bucket == BUCKETS - 1 else begin + np.int64(postings.bucket_starts[row, bucket + 1])
-            value += _impact_of(postings, ordinal, first, last)
+            value += weight * _impact_of(postings, ordinal, first, last)
             scratch.candidates[kept], scratch.values[kept] = ordinal, value
             kept += value > need
     return kept

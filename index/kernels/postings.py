@@ -1,7 +1,8 @@
 """Exact top-k over eager postings, window by window, passing over what cannot be among the best.
 
-A query's terms stand in descending order of their largest impacts, and a document's score is their sum in float32, in
-that order, whichever way it is computed; so this kernel and its reference, `postings_reference.py`, agree to the bit.
+A query's terms stand in descending order of their largest impacts, each times the term's weight in the query, and a
+document's score is the sum of its impacts times those weights, in float32 and in that order, whichever way it is
+computed; so this kernel and its reference, `postings_reference.py`, agree to the bit.
 
 In each window, terms whose largest impacts together cannot lift a document to the k best are not needed to find
 candidates (Turtle and Flood's MaxScore, 1995, with the maxima of windows). The impacts of the others are added up;
@@ -61,8 +62,9 @@ def search_postings(
     bits = np.empty(k, dtype=np.uint32)
     scores = bits.view(np.float32)
     for query in range(len(queries.offsets) - 1):
-        terms = _by_impact(postings, queries.terms[queries.offsets[query] : queries.offsets[query + 1]])
-        size = _search_one(postings, terms, queries, scratch, keys, k)
+        part = slice(queries.offsets[query], queries.offsets[query + 1])
+        terms, weights = _by_impact(postings, queries.terms[part], queries.weights[part])
+        size = _search_one(postings, terms, weights, queries, scratch, keys, k)
         best = sort_descending(keys, size, spare)
         size = min(size, k)
         for i in range(size):
@@ -86,28 +88,33 @@ def _order_ties(scores: NDArray[np.float32], ordinals: NDArray[np.int64]) -> Non
 
 
 @kernel
-def _by_impact(postings: Postings, terms: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The terms in descending order of their largest impacts, then in ascending order."""
-    ordered = np.sort(terms)
+def _by_impact(
+    postings: Postings, terms: NDArray[np.int64], weights: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The terms, and their weights, in descending order of what they can add at most, then in ascending order."""
     largest = np.empty(len(terms), dtype=np.float32)
-    for i in range(len(ordered)):
-        first, stop = postings.run_starts[ordered[i]], postings.run_starts[ordered[i] + 1]
-        largest[i] = postings.maxima[first:stop].max()
-    if len(ordered) > _MANY_TERMS:
-        return ordered[np.argsort(-largest, kind="mergesort")]
+    for i in range(len(terms)):
+        first, stop = postings.run_starts[terms[i]], postings.run_starts[terms[i] + 1]
+        largest[i] = postings.maxima[first:stop].max() * weights[i]
+    if len(terms) > _MANY_TERMS:
+        by_number = np.argsort(terms, kind="mergesort")
+        order = by_number[np.argsort(-largest[by_number], kind="mergesort")]
+        return terms[order], weights[order]
+    ordered, theirs = terms.copy(), weights.copy()
     for i in range(1, len(ordered)):
-        term, best, j = ordered[i], largest[i], i
-        while j > 0 and largest[j - 1] < best:
-            largest[j], ordered[j] = largest[j - 1], ordered[j - 1]
+        term, weight, best, j = ordered[i], theirs[i], largest[i], i
+        while j > 0 and (largest[j - 1] < best or (largest[j - 1] == best and ordered[j - 1] > term)):
+            largest[j], ordered[j], theirs[j] = largest[j - 1], ordered[j - 1], theirs[j - 1]
             j -= 1
-        largest[j], ordered[j] = best, term
-    return ordered
+        largest[j], ordered[j], theirs[j] = best, term, weight
+    return ordered, theirs
 
 
 @kernel
 def _search_one(
     postings: Postings,
     terms: NDArray[np.int64],
+    weights: NDArray[np.float32],
     queries: Queries,
     scratch: Scratch,
     keys: NDArray[np.uint64],
@@ -120,10 +127,10 @@ def _search_one(
     for i in range(n):
         run[i] = np.int64(postings.run_starts[terms[i]]) - 1
     last = (queries.n_documents - 1) >> WINDOW_BITS
-    floor = _floor_of_terms(postings, terms, scratch, k) if last > 0 and len(queries.allowed) == 0 else 0.0
+    floor = _floor_of_terms(postings, terms, weights, scratch, k) if last > 0 and len(queries.allowed) == 0 else 0.0
     size, limit = 0, _key_below(floor)
     for window in range(last + 1):
-        _enter(postings, terms, window, run, begin, end, rest)
+        _enter(postings, terms, weights, window, run, begin, end, rest)
         # Sums are rounded and bounds are not; what is within the rounding of the floor is looked at.
         slack = floor * (n + 2) * _EPSILON
         if rest[0] <= floor - slack:
@@ -132,14 +139,23 @@ def _search_one(
         while rest[needed - 1] < floor - slack:
             needed -= 1
         found = _candidates(
-            postings, queries, scratch, begin[:needed], end[:needed], window, k, floor - rest[needed] - slack
+            postings,
+            queries,
+            scratch,
+            weights[:needed],
+            begin[:needed],
+            end[:needed],
+            window,
+            k,
+            floor - rest[needed] - slack,
         )
         if floor == 0 and found > len(keys):
             floor = floor_of_values(scratch.values, found, k, rest[0])
             limit = _key_below(floor)
         for i in range(needed, n):
             if begin[i] < end[i] and found > 0:
-                found = add_term(postings, scratch, found, run[i], begin[i], end[i], floor - rest[i + 1] - slack)
+                need = floor - rest[i + 1] - slack
+                found = add_term(postings, scratch, found, weights[i], run[i], begin[i], end[i], need)
         size, limit = _offer(postings, scratch, found, window << WINDOW_BITS, keys, size, limit, k)
         if size >= k and floor == 0 and window < last:
             size, limit = _cut(keys, size, k)
@@ -148,16 +164,18 @@ def _search_one(
 
 
 @kernel
-def _floor_of_terms(postings: Postings, terms: NDArray[np.int64], scratch: Scratch, k: int) -> float:
+def _floor_of_terms(
+    postings: Postings, terms: NDArray[np.int64], weights: NDArray[np.float32], scratch: Scratch, k: int
+) -> float:
     """A score that at least k documents reach by one of the terms alone, as the maxima of its runs and buckets say."""
     floor = 0.0
-    for term in terms:
+    for term, weight in zip(terms, weights):  # noqa: B905 - which numba does not know otherwise
         first, stop = postings.run_starts[term], postings.run_starts[term + 1]
         found = 0
         for run in range(first, stop):
             if found + BUCKETS > WINDOW:
                 break  # no more room, and enough said
-            row, largest = postings.buckets[run], postings.maxima[run]
+            row, largest = postings.buckets[run], postings.maxima[run] * weight
             # The maxima of runs say nearly as much where there are enough of them.
             if row < 0 or k <= stop - first:
                 scratch.values[found] = largest
@@ -168,7 +186,7 @@ def _floor_of_terms(postings: Postings, terms: NDArray[np.int64], scratch: Scrat
                     scratch.values[found] = largest * max(np.int64(postings.bucket_maxima[row, bucket]) - 1, 0) / 255
                     found += 1
         if found >= k:
-            floor = max(floor, floor_of_values(scratch.values, found, k, postings.maxima[first:stop].max()))
+            floor = max(floor, floor_of_values(scratch.values, found, k, postings.maxima[first:stop].max() * weight))
     return floor
 
 
@@ -176,6 +194,7 @@ def _floor_of_terms(postings: Postings, terms: NDArray[np.int64], scratch: Scrat
 def _enter(
     postings: Postings,
     terms: NDArray[np.int64],
+    weights: NDArray[np.float32],
     window: int,
     run: NDArray[np.int64],
     begin: NDArray[np.int64],
@@ -189,7 +208,7 @@ def _enter(
         if following < postings.run_starts[terms[i] + 1] and postings.windows[following] == window:
             run[i] = following
             end[i] = begin[i] + np.int64(postings.lasts[following]) + 1
-            rest[i] += postings.maxima[following]
+            rest[i] += np.float64(postings.maxima[following]) * weights[i]
 
 
 @kernel
@@ -197,6 +216,7 @@ def _candidates(
     postings: Postings,
     queries: Queries,
     scratch: Scratch,
+    weights: NDArray[np.float32],
     begin: NDArray[np.int64],
     end: NDArray[np.int64],
     window: int,
@@ -207,11 +227,12 @@ def _candidates(
     first = window << WINDOW_BITS
     allowed = queries.allowed[first : first + WINDOW]
     if len(begin) == 1:
-        return _of_one_term(postings, allowed, scratch, begin[0], end[0], need)
+        return _of_one_term(postings, allowed, scratch, weights[0], begin[0], end[0], need)
     touched = (end - begin).sum()
     for i in range(len(begin)):
+        weight = weights[i]
         for posting in range(begin[i], end[i]):
-            scratch.sums[postings.ordinals[posting]] += np.float32(postings.impacts[posting])
+            scratch.sums[postings.ordinals[posting]] += weight * np.float32(postings.impacts[posting])
     n_documents = min(WINDOW, queries.n_documents - first)
     if touched * _SPARSE < n_documents:
         return _of_touched(postings, allowed, scratch, begin, end, need)
@@ -225,11 +246,17 @@ def _candidates(
 
 @kernel
 def _of_one_term(
-    postings: Postings, allowed: NDArray[np.bool_], scratch: Scratch, begin: int, end: int, need: float
+    postings: Postings,
+    allowed: NDArray[np.bool_],
+    scratch: Scratch,
+    weight: np.float32,
+    begin: int,
+    end: int,
+    need: float,
 ) -> int:
     least, found = np.float32(need), 0
     for posting in range(begin, end):
-        ordinal, value = postings.ordinals[posting], np.float32(postings.impacts[posting])
+        ordinal, value = postings.ordinals[posting], weight * np.float32(postings.impacts[posting])
         scratch.candidates[found], scratch.values[found] = ordinal, value
         found += int(value > least and (len(allowed) == 0 or allowed[ordinal]))
     return found

@@ -22,8 +22,8 @@ def search_postings(
     """The same as the kernel of this name, in plain NumPy."""
     k = out_scores.shape[1]
     for query in range(len(queries.offsets) - 1):
-        terms = queries.terms[queries.offsets[query] : queries.offsets[query + 1]]
-        sums = _sums(postings, terms, queries.n_documents)
+        part = slice(queries.offsets[query], queries.offsets[query + 1])
+        sums = _sums(postings, queries.terms[part], queries.weights[part], queries.n_documents)
         matches = np.flatnonzero((sums > 0) & queries.allowed if len(queries.allowed) else sums > 0)
         ordinals = postings.order[matches] if len(postings.order) else matches
         first = np.lexsort((ordinals, -sums[matches]))[:k]
@@ -34,15 +34,21 @@ def search_postings(
         out_scores[query, : len(best)] = scores[ranked]
 
 
-def _sums(postings: Postings, terms: NDArray[np.int64], n_documents: int) -> NDArray[np.float32]:
-    """What all terms together give each document, the terms with the largest impacts first."""
+def _sums(
+    postings: Postings, terms: NDArray[np.int64], weights: NDArray[np.float32], n_documents: int
+) -> NDArray[np.float32]:
+    """What all terms together give each document, those first that can add most."""
     sums = np.zeros((n_documents + WINDOW - 1) // WINDOW * WINDOW, dtype=np.float32)
-    largest = [postings.maxima[slice(*postings.run_starts[term : term + 2])].max(initial=0) for term in terms]
-    for term in terms[np.lexsort((terms, -np.array(largest)))]:
+    maxima = [postings.maxima[slice(*postings.run_starts[term : term + 2])].max(initial=0) for term in terms]
+    largest = np.array(maxima, dtype=np.float32) * weights
+    for i in np.lexsort((terms, -largest)):
+        term, weight = terms[i], weights[i]
         begin = postings.starts[term]
         for run in range(postings.run_starts[term], postings.run_starts[term + 1]):
             end = begin + int(postings.lasts[run]) + 1
             first = int(postings.windows[run]) << WINDOW_BITS
-            sums[first + postings.ordinals[begin:end].astype(np.int64)] += postings.impacts[begin:end]
+            sums[first + postings.ordinals[begin:end].astype(np.int64)] += weight * postings.impacts[begin:end].astype(
+                np.float32
+            )
             begin = end
     return sums[:n_documents]

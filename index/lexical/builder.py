@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from retrieval.index.lexical.analyzer import Analyzer, AnalyzerSettings
-from retrieval.index.lexical.postings import LENGTHS, smallest_type, write_shard
 from retrieval.index.lexical.words import WordTable, word_table
+from retrieval.index.postings.reader import LENGTHS, smallest_type, write_shard
 from retrieval.streams import windows
 
 __all__ = ["PostingsBuilder"]

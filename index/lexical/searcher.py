@@ -1,35 +1,25 @@
 """Searches the lexical part of an artifact: query texts in, hits out."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from itertools import accumulate, chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.index.kernels import postings_reference
-from retrieval.index.kernels.layout import Queries, Scratch, new_scratch
+from retrieval.index.kernels.layout import Queries
 from retrieval.index.lexical.analyzer import Analyzer, AnalyzerSettings
-from retrieval.index.lexical.postings import PostingsReader
+from retrieval.index.lexical.scoring import ABSENT
 from retrieval.index.lexical.words import CompiledWords
+from retrieval.index.postings.reader import PostingsReader
+from retrieval.index.postings.search import ALL, MANY_QUERIES, PostingsSearch
 from retrieval.index.storage.arrays import DiskArray
 from retrieval.index.storage.files import Folder
 from retrieval.types import Hits, ScoreKind
 
 __all__ = ["LexicalSearcher"]
 
-# Queries of one kernel call, at most: enough to hide the call; fewer where that keeps every thread busy to the end.
-_QUERIES_AT_ONCE = 128
-
-# From so many queries on, it pays to split them by a kernel.
-_MANY_QUERIES = 16
-
 # Words whose terms are kept: users ask with the same ones again and again; bounded, as a server runs for months.
 _MOST_WORDS = 1 << 16
-
-_ABSENT = "absent_impacts.npy"
-
-_ALL = np.empty(0, dtype=bool)
 
 
 class LexicalSearcher:
@@ -56,12 +46,11 @@ class LexicalSearcher:
         self.postings = postings
         self._rows = len(postings.lengths)
         self._scale = np.float32(scale)
-        self._absent = DiskArray(folder, _ABSENT, np.float32) if shifts else None
+        self._absent = DiskArray(folder, ABSENT, np.float32) if shifts else None
         if self._absent is not None and len(self._absent) != self.n_terms:
             raise self._absent.damaged(f"holds {len(self._absent)} values, expected {self.n_terms}")
         self._numbers: dict[str, int] = {}
-        self._spare: list[Scratch] = []
-        self._asked = False
+        self._search = PostingsSearch(postings)
 
     @property
     def n_terms(self) -> int:
@@ -84,37 +73,15 @@ class LexicalSearcher:
             threads: how many search at once.
             allowed: (rows,) which of them may be hits; None allows all.
         """
-        mask = _ALL if allowed is None else self.postings.in_order(allowed)
         hits = Hits.empty(len(queries), min(k, self._rows), ScoreKind.BM25)
-        if hits.scores.size == 0:
-            return hits
-        size = min(_QUERIES_AT_ONCE, max(_MANY_QUERIES, len(queries) // (4 * threads)))
-        parts = [slice(i, i + size) for i in range(0, len(queries), size)]
-        if threads == 1 or len(parts) == 1:
-            for part in parts:
-                self._search_part(queries[part], hits, part, mask)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(lambda part: self._search_part(queries[part], hits, part, mask), parts))
-        return hits
+        return self._search.fill(hits, lambda part, mask: self.encode(queries[part], mask), threads, allowed)
 
-    def _search_part(self, queries: Sequence[str], hits: Hits, part: slice, mask: NDArray[np.bool_]) -> None:
-        asked = self.encode(queries, mask)
-        try:
-            scratch = self._spare.pop()  # memory that no other thread has now
-        except IndexError:
-            scratch = new_scratch()
-        self._kernel(len(queries))(
-            self.postings.arrays, asked, scratch, hits.ordinals[part], hits.scores[part], hits.counts[part]
-        )
-        # After an interruption its sums are not zero, so it is not kept.
-        self._spare.append(scratch)
-
-    def encode(self, queries: Sequence[str], allowed: NDArray[np.bool_] = _ALL) -> Queries:
+    def encode(self, queries: Sequence[str], allowed: NDArray[np.bool_] = ALL) -> Queries:
         """The queries as the kernels take them; `allowed` as there."""
-        compiled = len(queries) >= _MANY_QUERIES and self._analyzer.settings.tokenizer == "words"
+        compiled = len(queries) >= MANY_QUERIES and self._analyzer.settings.tokenizer == "words"
         terms, offsets = self._terms_of_many(queries) if compiled else self._terms_of(queries)
-        return Queries(terms, offsets, self._shifts(terms, offsets), self._scale, self._rows, allowed)
+        weights = np.ones(len(terms), dtype=np.float32)
+        return Queries(terms, weights, offsets, self._shifts(terms, offsets), self._scale, self._rows, allowed)
 
     def _terms_of(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The terms of queries, one query after the other, and where each query's begin."""
@@ -136,16 +103,6 @@ class LexicalSearcher:
             return np.zeros(len(offsets) - 1, dtype=np.float32)
         impacts = self._absent.unchecked
         return np.array([impacts[row].sum() for row in np.split(terms, offsets[1:-1])], dtype=np.float32)
-
-    def _kernel(self, n_queries: int) -> Callable[..., None]:
-        """The compiled kernel, but for a first query that comes alone: loading numba would take longer than NumPy."""
-        if n_queries == 1 and not self._asked:
-            self._asked = True
-            return postings_reference.search_postings
-        from retrieval.index.kernels.postings import search_postings
-
-        kernel: Callable[..., None] = search_postings
-        return kernel
 
     def _numbers_of(self, query: str) -> list[int]:
         """The numbers of a query's terms, in order; -1 for a word that has none."""
@@ -175,5 +132,5 @@ class LexicalSearcher:
         found = self.postings.problems()
         absent = np.empty(0, dtype=np.float32) if self._absent is None else self._absent.all()
         if not np.all(np.isfinite(absent) & (absent >= 0)):
-            found.append(f"{_ABSENT}: holds a value that is no impact")
+            found.append(f"{ABSENT}: holds a value that is no impact")
         return found

@@ -52,9 +52,9 @@ _PIECES = {
     "retrieval.index.documents.store._TEXT_ROWS": 2,
     "retrieval.index.generation._IDS_AT_ONCE": 2,
     "retrieval.index.generation._VECTORS_AT_ONCE": 2,
-    "retrieval.index.lexical.merging._POSTINGS_AT_ONCE": 4,
-    "retrieval.index.lexical.searcher._QUERIES_AT_ONCE": 2,
-    "retrieval.index.lexical.vocabulary._TERMS_AT_ONCE": 2,
+    "retrieval.index.postings.merging._POSTINGS_AT_ONCE": 4,
+    "retrieval.index.postings.search._QUERIES_AT_ONCE": 2,
+    "retrieval.index.postings.vocabulary._TERMS_AT_ONCE": 2,
     "retrieval.index.storage.files.BLOCK": 64,
     "retrieval.index.storage.files._SMALL": 0,  # every file is mapped
 }

@@ -63,7 +63,7 @@ def test_a_sound_index_has_no_problems(index: Index) -> None:
         ("lexical/impacts.npy", put(3, 0), "impacts.npy: holds a value that is no impact"),
         ("lexical/term_bytes.npy", put(0, ord("z")), "term_bytes.npy: the terms are not in order"),
         ("lexical/term_offsets.npy", put(1, 0), "term_offsets.npy: a term without a letter"),
-        ("lexical/lengths.npy", put(0, 99), "lengths.npy: does not fit the documents' frequencies"),
+        ("lexical/lengths.npy", put(0, 99), "lengths.npy: does not fit the documents' postings"),
         ("ids_batches.npy", put((0, 0), 1), "ids.arrow: record batch 0 does not fit ids_batches.npy"),
         ("texts_batches.npy", put((0, 0), 1), "texts.arrow: record batch 0 does not fit texts_batches.npy"),
         ("id_hashes.npy", put(0, 0), "id_hashes.npy: does not fit the documents' ids"),

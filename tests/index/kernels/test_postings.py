@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from retrieval.index.kernels import postings_reference
 from retrieval.index.kernels.layout import WINDOW, Postings, Queries, new_scratch
 from retrieval.index.kernels.postings import search_postings
-from retrieval.index.lexical.runs import RunsWriter
+from retrieval.index.postings.runs import RunsWriter
 
 Results = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]
 
@@ -63,8 +63,11 @@ def cases(draw: st.DrawFn) -> tuple[list[NDArray], NDArray, Queries, int, str]:
     impacts = np.array(draw(st.lists(impact, min_size=size, max_size=size)), dtype=np.float32)
     asked = draw(st.lists(st.lists(st.integers(0, len(columns) - 1), max_size=5), max_size=5))
     shift = st.sampled_from([0.0, 2.5])
+    terms = np.array([term for query in asked for term in query], dtype=np.int64)
+    weights = np.array([1.0, 1.0, 0.3, 2.5, 1e-4, 7.0], dtype=np.float32)  # a term's own, wherever it is asked for
     queries = Queries(
-        terms=np.array([term for query in asked for term in query], dtype=np.int64),
+        terms=terms,
+        weights=weights[terms] if draw(st.booleans()) else np.ones(len(terms), dtype=np.float32),
         offsets=np.cumsum([0, *map(len, asked)]).astype(np.int64),
         shifts=np.array(draw(st.lists(shift, min_size=len(asked), max_size=len(asked))), dtype=np.float32),
         scale=np.float32(draw(st.sampled_from([1.0, 0.25]))),
@@ -102,8 +105,10 @@ def test_skipping_changes_nothing(k: int, reorder: bool, share: float, stored: s
     weights = np.concatenate([np.full(len(column), np.log1p(n / len(column))) for column in columns])
     impacts = (weights * rng.choice([0.3, 0.35, 0.4, 0.6, 0.9], size=len(weights))).astype(np.float32)
     asked = [[0], [7], [0, 1], [0, 5], [6, 7], [0, 3, 6], [2, 1, 0, 4], [*range(8)], [3, 3, 0], [*range(8)] * 12, []]
+    terms = np.array([term for query in asked for term in query], dtype=np.int64)
     queries = Queries(
-        terms=np.array([term for query in asked for term in query], dtype=np.int64),
+        terms=terms,
+        weights=np.ones(len(terms), dtype=np.float32) if k % 10 else rng.random(len(columns), dtype=np.float32)[terms],
         offsets=np.cumsum([0, *map(len, asked)]).astype(np.int64),
         shifts=np.linspace(0, 1e4, len(asked), dtype=np.float32),  # the largest of which make most scores equal
         scale=np.float32(1),

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError
-from retrieval.index.lexical.reordering import _Part, reorder
+from retrieval.index.postings.reordering import _Part, reorder
 
 Postings = tuple[NDArray[np.int64], NDArray[np.int32]]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from retrieval.index.kernels.layout import BUCKETS, LONG_RUN, WINDOW, WINDOW_BITS
-from retrieval.index.lexical.postings import IMPACT_TYPES, STEPS
+from retrieval.index.postings.reader import IMPACT_TYPES, STEPS
 from retrieval.index.storage.arrays import ArrayAppender
 
 __all__ = ["RunsWriter"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import ArtifactDamagedError
-from retrieval.index.lexical.vocabulary import Vocabulary, write_vocabulary
+from retrieval.index.postings.vocabulary import Vocabulary, write_vocabulary
 from retrieval.index.storage.files import PlainFolder
 
 words = st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8), max_size=30)

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.index.lexical import merging
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25, METHODS
 from retrieval.index.lexical.builder import PostingsBuilder
-from retrieval.index.lexical.merging import Source, merge
-from retrieval.index.lexical.postings import ShardReader
+from retrieval.index.lexical.scoring import merge_scored
+from retrieval.index.postings import merging
+from retrieval.index.postings.merging import Source
+from retrieval.index.postings.reader import ShardReader
 from retrieval.index.storage.files import PlainFolder
 
 texts = st.lists(st.sampled_from(["sun", "sea", "sky", "storm", "stone"]), max_size=6).map(" ".join)
@@ -31,7 +32,7 @@ def shard(folder: Path, contents: list[str]) -> ShardReader:
 def merged(out: Path, sources: list[Source], lengths: np.ndarray, live: np.ndarray, method: str) -> dict[str, bytes]:
     """The content of each file of the merged postings."""
     out.mkdir()
-    merge(sources, lengths, live, BM25(method=method), out)
+    merge_scored(sources, lengths, live, BM25(method=method), out)
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
@@ -66,5 +67,5 @@ def test_frequencies_need_no_more_bytes_than_the_largest(tmp_path: Path) -> None
     """One byte each to 255, two to 65,535, then four."""
     for number, (times, expected) in enumerate([(255, np.uint8), (256, np.uint16), (70_000, np.int32)]):
         reader = shard(tmp_path / str(number), ["sun " * times])
-        assert reader.frequencies.dtype == expected
-        assert reader.frequencies.all().tolist() == [times]
+        assert reader.value_type == expected
+        assert reader.block(0, 1)[1].tolist() == [times]

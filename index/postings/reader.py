@@ -1,4 +1,7 @@
-"""Postings on disk: for each term, in the vocabulary's order, the documents that hold it and how often.
+"""Postings on disk: for each term, in the vocabulary's order, the documents that hold it, and a value for each.
+
+The value is what the posting's impact is derived from: how often the document holds the term, or, where weights are
+learned, the impact itself.
 
 Those of a shard are plain columns, written once and read once, when they are merged. Those of an index lie in runs, as
 the search kernels read them; see `retrieval.index.kernels.layout`.
@@ -14,12 +17,12 @@ import pyarrow as pa
 from numpy.typing import DTypeLike, NDArray
 
 from retrieval.index.kernels.layout import BUCKETS, WINDOW_BITS, Postings
-from retrieval.index.lexical.vocabulary import Vocabulary, write_vocabulary
+from retrieval.index.postings.vocabulary import Vocabulary, write_vocabulary
 from retrieval.index.storage.arrays import DiskArray
 from retrieval.index.storage.files import Folder
 
 __all__ = [
-    "FREQUENCY_TYPES",
+    "FREQUENCIES",
     "IMPACT_TYPES",
     "LENGTHS",
     "ORDER",
@@ -32,7 +35,7 @@ __all__ = [
     "write_shard",
 ]
 
-FREQUENCY_TYPES = (np.uint8, np.uint16, np.int32)
+_FREQUENCY_TYPES = (np.uint8, np.uint16, np.int32)
 
 IMPACT_TYPES = {"exact": np.float32, "u16": np.uint16, "u8": np.uint8}
 """How impacts are stored, by name."""
@@ -40,7 +43,7 @@ IMPACT_TYPES = {"exact": np.float32, "u16": np.uint16, "u8": np.uint8}
 STEPS = {"u16": 65_535, "u8": 255}
 """The largest impact of those that are stored in steps."""
 
-LENGTHS, ORDER = "lengths.npy", "order.npy"
+LENGTHS, ORDER, FREQUENCIES = "lengths.npy", "order.npy", "frequencies.npy"
 
 # Not to be written to, as what is mapped: for arrays of another kind the kernels would be compiled once more.
 _IN_ORDER = np.frombuffer(b"", dtype=np.int32)
@@ -48,17 +51,17 @@ _IN_ORDER = np.frombuffer(b"", dtype=np.int32)
 
 def smallest_type(largest: int) -> DTypeLike:
     """The first of the types that holds a frequency."""
-    return next(type_ for type_ in FREQUENCY_TYPES if largest <= np.iinfo(type_).max)
+    return next(type_ for type_ in _FREQUENCY_TYPES if largest <= np.iinfo(type_).max)
 
 
 def write_shard(
-    folder: Path, terms: pa.LargeBinaryArray, starts: NDArray[Any], ordinals: NDArray[Any], frequencies: NDArray[Any]
+    folder: Path, terms: pa.LargeBinaryArray, starts: NDArray[Any], ordinals: NDArray[Any], values: NDArray[Any]
 ) -> None:
-    """Write a shard's postings: (terms + 1,) starts, and of each posting document and frequency."""
+    """Write a shard's postings: (terms + 1,) starts, and of each posting document and value."""
     write_vocabulary(folder, terms)
     np.save(folder / "starts.npy", starts.astype(np.int64))
     np.save(folder / "ordinals.npy", ordinals.astype(np.int32))
-    np.save(folder / "frequencies.npy", frequencies)
+    np.save(folder / "values.npy", values)
 
 
 def sorted_within(starts: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.int64]:
@@ -72,11 +75,14 @@ class StoredPostings(Protocol):
 
     vocabulary: Vocabulary
     starts: DiskArray
-    frequencies: DiskArray
     lengths: DiskArray
 
+    @property
+    def value_type(self) -> np.dtype[Any]:
+        """Of the values."""
+
     def block(self, first: int, last: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        """Ordinals, ascending within a term, and frequencies of the postings of terms `first` to before `last`."""
+        """Ordinals, ascending within a term, and values of the postings of terms `first` to before `last`."""
 
 
 class ShardReader:
@@ -85,25 +91,41 @@ class ShardReader:
     def __init__(self, folder: Folder) -> None:
         self.vocabulary = Vocabulary(folder)
         self.starts = DiskArray(folder, "starts.npy", np.int64)
-        self.frequencies = DiskArray(folder, "frequencies.npy", FREQUENCY_TYPES)
         self.lengths = DiskArray(folder, LENGTHS, np.int32)
+        self._values = DiskArray(folder, "values.npy", (*_FREQUENCY_TYPES, np.float32))
         self._ordinals = DiskArray(folder, "ordinals.npy", np.int32)
 
+    @property
+    def value_type(self) -> np.dtype[Any]:
+        """Of the values."""
+        return self._values.dtype
+
     def block(self, first: int, last: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        """Ordinals, ascending within a term, and frequencies of the postings of terms `first` to before `last`."""
+        """Ordinals, ascending within a term, and values of the postings of terms `first` to before `last`."""
         starts = self.starts.slice(first, last + 1)
         start, stop = int(starts[0]), int(starts[-1])
-        return self._ordinals.slice(start, stop), self.frequencies.slice(start, stop)
+        return self._ordinals.slice(start, stop), self._values.slice(start, stop)
 
 
 class PostingsReader:
-    """The postings of an index, mapped; what belongs to a term is checked before it is first used."""
+    """The postings of an index, mapped; what belongs to a term is checked before it is first used.
 
-    def __init__(self, folder: Folder, rows: int, impacts: str, *, reorder: bool = False) -> None:
+    Args:
+        folder: where they lie.
+        rows: ordinals are below it.
+        impacts: how they are stored, a name of IMPACT_TYPES.
+        reorder: whether documents were put into another order than that of their ordinals.
+        scale: where impacts are themselves the values, what a stored impact of 1 stands for; None where frequencies are
+            stored beside them.
+    """
+
+    def __init__(
+        self, folder: Folder, rows: int, impacts: str, *, reorder: bool = False, scale: float | None = None
+    ) -> None:
         self._rows = rows
+        self._scale = scale
         self.vocabulary = Vocabulary(folder)
         self.starts = DiskArray(folder, "starts.npy", np.int64)
-        self.frequencies = DiskArray(folder, "frequencies.npy", FREQUENCY_TYPES)
         self.lengths = DiskArray(folder, LENGTHS, np.int32)
         self.run_starts = DiskArray(folder, "run_starts.npy", np.uint32)
         self.windows = DiskArray(folder, "run_windows.npy", np.uint16)
@@ -115,6 +137,7 @@ class PostingsReader:
         self.ordinals = DiskArray(folder, "ordinals.npy", np.uint16)
         self.impacts = DiskArray(folder, "impacts.npy", IMPACT_TYPES[impacts])
         self._order = DiskArray(folder, ORDER, np.int32) if reorder else None
+        self._frequencies = DiskArray(folder, FREQUENCIES, _FREQUENCY_TYPES) if scale is None else None
         self._check_sizes()
         # The kernels read these as they are, so what belongs to a term is checked before they first see it.
         self.arrays = Postings(
@@ -134,7 +157,8 @@ class PostingsReader:
     def _check_sizes(self) -> None:
         n_terms = len(self.vocabulary)
         _expect(n_terms + 1, self.starts, self.run_starts)
-        _expect(int(self.starts.slice(n_terms, n_terms + 1)[0]), self.ordinals, self.frequencies, self.impacts)
+        _expect(int(self.starts.slice(n_terms, n_terms + 1)[0]), self.ordinals, self.impacts)
+        _expect(len(self.ordinals), *([self._frequencies] if self._frequencies else []))
         n_runs = int(self.run_starts.slice(n_terms, n_terms + 1)[0])
         _expect(n_runs, self.windows, self.lasts, self.maxima, self.buckets)
         _expect(self._rows, self.lengths, *([self._order] if self._order else []))
@@ -190,14 +214,27 @@ class PostingsReader:
         return values if self.order is None else values[self.order]
 
     def block(self, first: int, last: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        """Ordinals, ascending within a term, and frequencies of the postings of terms `first` to before `last`."""
+        """Ordinals, ascending within a term, and values of the postings of terms `first` to before `last`."""
         places, starts = self._places(first, last), self.starts.slice(first, last + 1)
-        frequencies = self.frequencies.slice(int(starts[0]), int(starts[-1]))
+        values = self._values(int(starts[0]), int(starts[-1]))
         if self.order is None:
-            return places, frequencies
+            return places, values
         ordinals = self.order[places]
         by_term = sorted_within(starts - starts[0], ordinals)
-        return ordinals[by_term], frequencies[by_term]
+        return ordinals[by_term], values[by_term]
+
+    @property
+    def value_type(self) -> np.dtype[Any]:
+        """Of the values."""
+        if self._frequencies:
+            return self._frequencies.dtype
+        return self.impacts.dtype if self._scale == 1 else np.dtype(np.float32)
+
+    def _values(self, start: int, stop: int) -> NDArray[Any]:
+        if self._frequencies:
+            return self._frequencies.slice(start, stop)
+        impacts = self.impacts.slice(start, stop)
+        return impacts if self._scale == 1 else (impacts * np.float64(self._scale or 1)).astype(np.float32)
 
     def _places(self, first: int, last: int) -> NDArray[np.int32]:
         """Where the documents of the postings of terms `first` to before `last` stand in the order."""
@@ -225,18 +262,15 @@ class PostingsReader:
         return np.concatenate([[0], np.cumsum(self.lasts.all().astype(np.int64) + 1)])
 
     def _problems_of_documents(self, starts: NDArray[np.int64]) -> Iterator[str]:
-        places, frequencies, lengths = (
-            self._places(0, len(self.vocabulary)),
-            self.frequencies.all(),
-            self.lengths.all(),
-        )
+        places, lengths = self._places(0, len(self.vocabulary)), self.lengths.all()
         if np.any(places >= self._rows):
             yield f"{self.ordinals.file.path}: names a document that does not exist"
             return
         ordinals = places if self.order is None else self.order[places]
+        frequencies = self._frequencies.all() if self._frequencies else None
         counted = np.bincount(ordinals, weights=frequencies, minlength=len(lengths))
         if np.any((counted > 0) & (counted != lengths)):
-            yield f"{self.lengths.file.path}: does not fit the documents' frequencies"
+            yield f"{self.lengths.file.path}: does not fit the documents' postings"
         # Within a term places ascend; they may fall where the next term begins.
         falls = np.flatnonzero(np.diff(places) <= 0) + 1
         if not np.all(np.isin(falls, starts)):

@@ -1,30 +1,34 @@
-"""Postings become an index: those of several sources are merged, and every score is derived from all documents.
+"""Postings become an index: those of several sources are merged, and every impact is derived anew from all of them.
 
-A build merges its shards; adding, deleting and compacting merge the index that was with what is new. Scores depend on
-the number of documents, their mean length and each term's document frequency, so they are derived again each time,
-from frequencies: no text is read or analysed again. Memory is bounded by the vocabulary and a block of postings.
+A build merges its shards; adding, deleting and compacting merge the index that was with what is new. What a posting
+adds to a score can depend on all documents, so it is derived again each time, from the value that the posting carries:
+no text is read or analysed again. Memory is bounded by the vocabulary and a block of postings.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from retrieval.index.lexical.bm25 import BM25
-from retrieval.index.lexical.postings import LENGTHS, ORDER, STEPS, StoredPostings, sorted_within
-from retrieval.index.lexical.runs import RunsWriter
-from retrieval.index.lexical.vocabulary import write_vocabulary
+from retrieval.index.postings.reader import FREQUENCIES, LENGTHS, ORDER, STEPS, StoredPostings, sorted_within
+from retrieval.index.postings.runs import RunsWriter
+from retrieval.index.postings.vocabulary import write_vocabulary
 from retrieval.index.storage.arrays import ArrayAppender
 
-__all__ = ["Source", "merge"]
+__all__ = ["Merger", "Source", "write_postings"]
 
 # Postings handled at a time; a term with more of them is handled by itself.
 _POSTINGS_AT_ONCE = 1 << 18
+
+ImpactsOf = Callable[[int, int, NDArray[np.int32], NDArray[Any]], NDArray[np.float32]]
+"""Impacts, above zero, of the postings of terms `first` to before `last`, given their documents and values."""
 
 
 @dataclass(frozen=True)
@@ -45,59 +49,58 @@ class Source:
         return self.places[ordinals] if isinstance(self.places, np.ndarray) else ordinals + np.int32(self.places)
 
 
-def merge(
-    sources: Sequence[Source],
+def write_postings(
+    merger: "Merger",
     lengths: NDArray[np.int32],
-    live: NDArray[np.bool_],
-    bm25: BM25,
+    impacts_of: ImpactsOf,
     out: Path,
     impacts: str = "exact",
     *,
+    scale: float | None = None,
+    keep_values: bool = True,
     reorder: bool = False,
 ) -> float:
     """Write one index of all sources' documents into an existing folder; what a stored impact of 1 stands for.
 
     Args:
-        sources: in ascending order of their documents' new ordinals.
-        lengths: (rows,) every document's length in terms.
-        live: (rows,) which of them are documents; no source has a place for others.
-        bm25: how scores are derived.
+        merger: of the sources, in ascending order of their documents' new ordinals.
+        lengths: (rows,) every document's length.
+        impacts_of: how impacts are derived.
         out: where to.
-        impacts: how scores are stored, a name of IMPACT_TYPES.
+        impacts: how they are stored, a name of IMPACT_TYPES.
+        scale: of those that are stored in steps; None takes the one by which the largest is the last step.
+        keep_values: store what impacts were derived from as well, for the next merge.
         reorder: put similar documents side by side; needs all postings in memory.
     """
-    merger = _Merger(sources)
     write_vocabulary(out, merger.vocabulary)
     np.save(out / "starts.npy", merger.starts)
     np.save(out / LENGTHS, lengths)
-    scores = _Scores(merger.starts, lengths, live, bm25)
-    if bm25.absent_saturation:
-        np.save(out / "absent_impacts.npy", (scores.weights * bm25.absent_saturation).astype(np.float32))
     places = _places(merger, out, len(lengths)) if reorder else None
-    scale = 1.0
-    if impacts in STEPS:
-        blocks = (scores.of(first, last, *merger.block(first, last)) for first, last in merger.blocks())
-        largest = max((float(block.max()) for block in blocks), default=0.0)
-        scale = largest / STEPS[impacts] or 1.0
-    with (
-        ArrayAppender(out / "frequencies.npy", merger.frequency_type) as frequencies_file,
-        RunsWriter(out, len(lengths), impacts, scale) as runs,
-    ):
+    if impacts not in STEPS:
+        scale = 1.0
+    elif scale is None:
+        blocks = (impacts_of(first, last, *merger.block(first, last)) for first, last in merger.blocks())
+        scale = max((float(block.max()) for block in blocks), default=0.0) / STEPS[impacts] or 1.0
+    with ExitStack() as stack:
+        runs = stack.enter_context(RunsWriter(out, len(lengths), impacts, scale))
+        if keep_values:
+            values_file = stack.enter_context(ArrayAppender(out / FREQUENCIES, merger.value_type))
         for first, last in merger.blocks():
-            ordinals, frequencies = merger.block(first, last)
-            values = scores.of(first, last, ordinals, frequencies)
+            ordinals, values = merger.block(first, last)
+            stored = impacts_of(first, last, ordinals, values)
             starts = merger.starts[first : last + 1] - merger.starts[first]
             if places is not None:
                 by_place = sorted_within(starts, places[ordinals])
-                ordinals, frequencies, values = places[ordinals][by_place], frequencies[by_place], values[by_place]
-            frequencies_file.append(frequencies)
-            runs.append(starts, ordinals, values)
+                ordinals, values, stored = places[ordinals][by_place], values[by_place], stored[by_place]
+            if keep_values:
+                values_file.append(values)
+            runs.append(starts, ordinals, stored)
     return scale
 
 
-def _places(merger: "_Merger", out: Path, rows: int) -> NDArray[np.int32]:
+def _places(merger: "Merger", out: Path, rows: int) -> NDArray[np.int32]:
     """Write the order of the documents, and give each document's place in it, (rows,)."""
-    from retrieval.index.lexical.reordering import reorder
+    from retrieval.index.postings.reordering import reorder
 
     blocks = [merger.block(first, last)[0] for first, last in merger.blocks()]
     ordinals = np.concatenate([np.empty(0, dtype=np.int32), *blocks])
@@ -106,36 +109,13 @@ def _places(merger: "_Merger", out: Path, rows: int) -> NDArray[np.int32]:
     return np.argsort(order).astype(np.int32)
 
 
-class _Scores:
-    """What each posting adds to its document's score."""
-
-    def __init__(
-        self, starts: NDArray[np.int64], lengths: NDArray[np.int32], live: NDArray[np.bool_], bm25: BM25
-    ) -> None:
-        n_documents = int(live.sum())
-        mean = lengths[live].mean() if n_documents else 0.0
-        self._bm25 = bm25
-        self._df = np.diff(starts)
-        self._norms = bm25.norms(lengths / max(mean, 1e-9))
-        self.weights = bm25.idf(self._df, n_documents)
-
-    def of(
-        self, first: int, last: int, ordinals: NDArray[np.int32], frequencies: NDArray[np.integer]
-    ) -> NDArray[np.float32]:
-        """Of the postings of terms `first` to before `last`."""
-        gain = self._bm25.saturation(frequencies, self._norms[ordinals]) - self._bm25.absent_saturation
-        impacts = (np.repeat(self.weights[first:last], self._df[first:last]) * gain).astype(np.float32)
-        # A term that most documents hold can weigh nothing; its documents still match, below all others.
-        return np.maximum(impacts, np.finfo(np.float32).tiny)
-
-
-class _Merger:
+class Merger:
     """The postings of all sources as one, in blocks of terms."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
         self._starts = [source.postings.starts.all() for source in sources]
-        self.frequency_type = np.result_type(np.uint8, *(source.postings.frequencies.dtype for source in sources))
+        self.value_type = np.result_type(np.uint8, *(source.postings.value_type for source in sources))
         terms, numbers = _union([source.postings.vocabulary.as_arrow() for source in sources])
         df = np.zeros(len(terms), dtype=np.int64)
         for number, own in enumerate(numbers):
@@ -164,27 +144,27 @@ class _Merger:
         """Ranges of terms."""
         return _blocks(self.starts)
 
-    def block(self, first: int, last: int) -> tuple[NDArray[np.int32], NDArray[np.integer]]:
-        """Documents and frequencies of the postings of some terms."""
+    def block(self, first: int, last: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Documents, ascending within a term, and values of the postings of some terms."""
         size = int(self.starts[last] - self.starts[first])
         ordinals = np.empty(size, dtype=np.int32)
-        frequencies = np.empty(size, dtype=self.frequency_type)
+        values = np.empty(size, dtype=self.value_type)
         ends = self.starts[first:last] - self.starts[first]
         for number, source in enumerate(self._sources):
             begin, end = (int(place) for place in np.searchsorted(self._numbers[number], (first, last)))
             starts = self._starts[number][begin : end + 1]
-            documents, values = source.postings.block(begin, end)
+            documents, own = source.postings.block(begin, end)
             moved = source.moved(documents)
             terms = np.repeat(self._numbers[number][begin:end] - first, np.diff(starts))
             if isinstance(source.places, np.ndarray):
                 kept = moved >= 0
-                moved, terms, values = moved[kept], terms[kept], values[kept]
+                moved, terms, own = moved[kept], terms[kept], own[kept]
             counts = np.bincount(terms, minlength=last - first)
             # Behind what earlier sources put there, in the order that they have here.
             to = np.arange(len(moved)) + np.repeat(ends - (np.cumsum(counts) - counts), counts)
-            ordinals[to], frequencies[to] = moved, values
+            ordinals[to], values[to] = moved, own
             ends = ends + counts
-        return ordinals, frequencies
+        return ordinals, values
 
 
 def _union(vocabularies: Sequence[pa.LargeBinaryArray]) -> tuple[pa.LargeBinaryArray, list[NDArray[np.int64]]]:

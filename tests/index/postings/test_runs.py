@@ -8,8 +8,9 @@ import pytest
 
 from retrieval.index.kernels.layout import LONG_RUN, WINDOW
 from retrieval.index.lexical.bm25 import BM25
-from retrieval.index.lexical.merging import Source, merge
-from retrieval.index.lexical.postings import PostingsReader, ShardReader, write_shard
+from retrieval.index.lexical.scoring import merge_scored
+from retrieval.index.postings.merging import Source
+from retrieval.index.postings.reader import PostingsReader, ShardReader, write_shard
 from retrieval.index.storage.files import Ledger, PlainFolder
 from retrieval.index.storage.marks import NPY_HEADER
 
@@ -38,7 +39,7 @@ def built(
     write_shard(shard, terms, starts, ordinals, np.ones(len(ordinals), dtype=np.uint8))
     np.save(shard / "lengths.npy", lengths)
     source = Source(ShardReader(PlainFolder(shard)), 0)
-    scale = merge([source], lengths, np.ones(ROWS, dtype=bool), BM25(), out, impacts, reorder=reorder)
+    scale = merge_scored([source], lengths, np.ones(ROWS, dtype=bool), BM25(), out, impacts, reorder=reorder)
     ledger = Ledger(folder)
     ledger.add("generation-1")
     ledger.write("generation-1")

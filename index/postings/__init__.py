@@ -1,0 +1,1 @@
+"""Postings of any weights: written in runs as the kernels read them, merged, opened, searched."""

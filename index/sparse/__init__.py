@@ -1,0 +1,1 @@
+"""The learned-sparse part of an artifact."""
