@@ -1,14 +1,12 @@
 """Dense encoders: any model that sentence-transformers loads."""
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.models import locate, model_name
+from retrieval.encoders.models import check_card, locate, model_name, quiet, weights_digest
 from retrieval.errors import MissingExtraError, ModelError
 from retrieval.types import EncoderCard
 
@@ -34,17 +32,6 @@ def load_encoder(model: str, *, device: str | None = None, expected: EncoderCard
     if expected:
         check_card(encoder.card, expected)
     return encoder
-
-
-def check_card(card: EncoderCard, expected: EncoderCard) -> None:
-    """An error if an encoder's vectors cannot be compared with those of an index."""
-    if differences := card.differences(expected):
-        first = differences[0]
-        raise ModelError(
-            f"model {card.model!r} is not the one the index was built with, {expected.model!r}: "
-            f"its {first} is {getattr(card, first)!r}, the index has {getattr(expected, first)!r}",
-            hint="put the model back as it was, or build the index again",
-        )
 
 
 class DenseEncoder:
@@ -85,27 +72,12 @@ def _load(source: str, name: str, device: str | None) -> Any:
     except ImportError as error:
         raise MissingExtraError("sentence-transformers", "models", "encoding") from error
     try:
-        with _no_progress_bar():
+        with quiet():
             return SentenceTransformer(source, device=device)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelError(
             f"model {name!r} cannot be loaded: {error}", hint="name a local folder, a Hugging Face id, or minilm"
         ) from error
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Transformers shows one for reading weights, which is noise in a search."""
-    from transformers.utils import logging as untyped
-
-    logging: Any = untyped
-    was_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            logging.enable_progress_bar()
 
 
 def _card(model: Any, name: str) -> EncoderCard:
@@ -118,7 +90,7 @@ def _card(model: Any, name: str) -> EncoderCard:
         model=name,
         dimensions=model.get_embedding_dimension(),
         similarity=similarity,
-        weights=_weights_digest(model),
+        weights=weights_digest(model),
         revision=getattr(getattr(model[0], "config", None), "_commit_hash", None),
         max_length=model.max_seq_length,
         pooling=pooling[0]["pooling_mode"] if pooling else None,
@@ -126,14 +98,3 @@ def _card(model: Any, name: str) -> EncoderCard:
         prompts=dict(model.prompts),
         precision=str(next(model.parameters()).dtype).removeprefix("torch."),
     )
-
-
-def _weights_digest(model: Any) -> str:
-    """One digest over every parameter, by name, so that it does not depend on how the model is stored."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return f"sha256:{digest.hexdigest()}"
