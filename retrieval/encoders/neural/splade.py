@@ -1,6 +1,6 @@
-"""SPLADE: a masked language model whose vocabulary projection becomes a vector over that vocabulary."""
+"""SPLADE: a language model whose projection onto its vocabulary becomes a vector over that vocabulary."""
 
-import json
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -8,13 +8,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from retrieval.encoders.layout import SIDES, Part, read_layout
-from retrieval.encoders.models import model_name, quiet, snapshot
-from retrieval.encoders.neural.headless import Headless
-from retrieval.encoders.neural.pooling import splade_pool, splade_sum
-from retrieval.errors import InputError, MissingExtraError, ModelError
+from retrieval.encoders.layout import SIDES, Layout, Part, language_model, read_json, read_layout
+from retrieval.encoders.models import model_name, snapshot
+from retrieval.encoders.neural.echo import EchoSide
+from retrieval.encoders.neural.side import Side, TableSide, auto, load_tokenizer, write_json
+from retrieval.encoders.tokens import table_weights
+from retrieval.errors import InputError, ModelError
 
-__all__ = ["Side", "Splade"]
+__all__ = ["Splade"]
 
 # A bias at which a column stays zero whatever the states are; float16 can hold it.
 _NEVER = -1e4
@@ -22,112 +23,72 @@ _NEVER = -1e4
 _SHIFT = 6.0
 
 
-class Side(nn.Module):
-    """What encodes one side: a language model without its last step, its tokenizer, and how tokens become one vector.
-
-    Columns of special tokens are zero in every vector. All tokens of a text are pooled, the special ones too, as in the
-    published models.
-    """
-
-    special: Tensor
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Any,
-        *,
-        name: str,
-        max_length: int | None = None,
-        pooling: str = "max",
-        activation: str = "relu",
-        prompt: str = "",
-    ) -> None:
-        super().__init__()
-        self.name = name
-        self.headless = Headless(model, name)
-        self.tokenizer = tokenizer
-        self.max_length = max_length or _max_length(model, tokenizer)
-        self.pooling, self.activation, self.prompt = pooling, activation, prompt
-        width = len(self.headless.weight)
-        special = torch.zeros(width, dtype=torch.bool)
-        special[[token for token in tokenizer.all_special_ids if token < width]] = True
-        self.register_buffer("special", special, persistent=False)
-
-    @property
-    def dimensions(self) -> int:
-        """Size of the vocabulary."""
-        return len(self.special)
-
-    def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """Token ids (n, length) and an attention mask, padded to the longest text, which is cut at `max_length`."""
-        features = self.tokenizer(
-            [self.prompt + text for text in texts],
-            padding=True,
-            truncation=True,
-            max_length=self.max_length,
-            return_tensors="pt",
-        )
-        return dict(features)
-
-    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """(n, V) weights, none below zero; `pooled` (n, length), where it is given, says which tokens count."""
-        pooled = features.get("pooled", features["attention_mask"]).bool()
-        states = self.headless({name: values for name, values in features.items() if name != "pooled"})
-        texts = pooled.nonzero()[:, 0]
-        bias = self.headless.bias
-        bias = (torch.zeros_like(self.special, dtype=states.dtype) if bias is None else bias).masked_fill(
-            self.special, -torch.inf
-        )
-        given = (states[pooled], texts, len(pooled), self.headless.weight, bias)
-        twice = self.activation == "log1p_relu"
-        if self.pooling == "sum":
-            return splade_sum(*given, twice=twice)
-        weights = splade_pool(*given)
-        return torch.log1p(weights) if twice else weights
-
-    def save(self, folder: Path) -> None:
-        """Write model and tokenizer as transformers does, in safetensors."""
-        self.tokenizer.model_max_length = self.max_length
-        with quiet():
-            self.headless.model.save_pretrained(folder)
-            self.tokenizer.save_pretrained(folder)
-
-
 class Splade(nn.Module):
     """A learned-sparse encoder that can be trained; queries and documents may share one side or have their own.
+
+    A side is a masked language model, a causal one that reads a text twice, or, of queries, a table of token weights.
 
     Source: Formal et al., SPLADE v2 (2021); for two sides Lassance and Clinchant, An efficiency study for SPLADE models
     (2022).
     """
 
-    def __init__(self, document: Side, query: Side | None = None, *, name: str, revision: str | None = None) -> None:
+    def __init__(
+        self, document: Side, query: Side | TableSide | None = None, *, name: str, revision: str | None = None
+    ) -> None:
         super().__init__()
         self.document = document
         self.query = query
         self.name, self.revision = name, revision
+        if query is not None and query.dimensions != document.dimensions:
+            raise ModelError(
+                f"model {name!r} has {query.dimensions} dimensions for queries and {document.dimensions} for documents"
+            )
 
     @classmethod
-    def load(cls, source: str, name: str | None = None, device: str | None = None) -> Self:
-        """Load a folder or a model of the hub, of transformers or of sentence-transformers.
+    def load(
+        cls, source: str, name: str | None = None, device: str | None = None, *, precision: str = "float32"
+    ) -> Self:
+        """Load `minilm`, a folder or a model of the hub, of transformers or of sentence-transformers, or ours.
+
+        A causal language model becomes an echo.
 
         Raises:
             MissingExtraError: transformers is not installed.
             ModelError: it cannot be found or read, has no masked-language-model head, or is no learned-sparse encoder.
         """
         name = name or model_name(source)
-        folder, revision = snapshot(source)
-        layout = read_layout(folder, name)
-        document = _load_side(layout.document, name, layout.prompts.get("document", ""))
-        is_one = layout.query == layout.document and len(set(map(layout.prompts.get, SIDES))) == 1
-        query = None if is_one else _load_side(layout.query, name, layout.prompts.get("query", ""))
-        return cls(document, query, name=name, revision=revision).to(device)
+        return cls.of(read_layout(source, name), name, device, precision=precision)
 
     @classmethod
-    def from_encoder(cls, source: str, name: str | None = None, device: str | None = None) -> Self:
+    def of(cls, layout: Layout, name: str, device: str | None = None, *, precision: str = "float32") -> Self:
+        """Load the parts of a folder that was read."""
+        document = _load_side(layout.document, name, layout.prompts.get("document", ""), precision)
+        prompt = layout.prompts.get("query", "")
+        query: Side | TableSide | None = None
+        if layout.query.kind == "table":
+            query = _load_table(layout.query, name, prompt, document.dimensions)
+        elif layout.query == layout.document and not layout.is_one:
+            # One model with two prompts.
+            query = copy.copy(document)
+            query.prompt = prompt
+        elif not layout.is_one:
+            query = _load_side(layout.query, name, prompt, precision)
+        return cls(document, query, name=name, revision=layout.revision).to(device)
+
+    @classmethod
+    def from_encoder(
+        cls, source: str, name: str | None = None, device: str | None = None, *, bias: float = 0.0
+    ) -> Self:
         """Make one of an encoder without a language-model head, such as `minilm`; it needs training to be of use.
 
         The head is that of its architecture, with a projection tied to the input embeddings and a transform near the
         identity, and depends on nothing random. A bias of -10^4 keeps special tokens out for others who load it.
+
+        Args:
+            source: what to load.
+            name: what to call it.
+            device: torch's name of a device.
+            bias: of every other token at the start; below zero, training starts from sparser vectors.
 
         Raises:
             MissingExtraError: transformers is not installed.
@@ -135,19 +96,18 @@ class Splade(nn.Module):
         """
         name = name or model_name(source)
         folder, revision = snapshot(source)
-        model, missing = _load_model(folder, name)
-        tokenizer = _load_tokenizer(folder, name)
+        model, missing = auto("AutoModelForMaskedLM", folder, name, "float32")
+        tokenizer = load_tokenizer(folder, name)
+        limit = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+        side = Side(model, tokenizer, language_model(folder, name, max_length=limit), name=name)
         _near_identity(model, missing)
-        bias = getattr(model.get_output_embeddings(), "bias", None)
-        if bias is not None:
+        if missing and side.headless.bias is not None:
             with torch.no_grad():
-                bias[[token for token in tokenizer.all_special_ids if token < len(bias)]] = _NEVER
-        max_length = _json(folder / "sentence_bert_config.json").get("max_seq_length")
-        side = Side(model, tokenizer, name=name, max_length=max_length)
+                side.headless.bias.fill_(bias).masked_fill_(side.special, _NEVER)
         return cls(side, name=name, revision=revision).to(device)
 
     @property
-    def sides(self) -> dict[str, Side]:
+    def sides(self) -> dict[str, Side | TableSide]:
         """What encodes queries and what documents; it may be the same."""
         return {"query": self.query or self.document, "document": self.document}
 
@@ -156,10 +116,19 @@ class Splade(nn.Module):
         """Tokens of a document that are read."""
         return self.document.max_length
 
+    @max_length.setter
+    def max_length(self, tokens: int) -> None:
+        self.document.max_length = tokens
+
     @property
     def dimensions(self) -> int:
         """Size of the vocabulary."""
         return self.document.dimensions
+
+    @property
+    def tokenizer(self) -> Any:
+        """Of documents."""
+        return self.document.tokenizer
 
     def tokenize(self, texts: Sequence[str], side: str = "document") -> dict[str, Tensor]:
         """What `forward` reads, on the CPU: token ids (n, length) and masks of that shape."""
@@ -176,13 +145,44 @@ class Splade(nn.Module):
         weights: Tensor = self._side(side or "document")(features)
         return weights
 
-    def _side(self, name: str) -> Side:
+    def with_lora(self, r: int = 16, alpha: int = 8, dropout: float = 0.1) -> Self:
+        """This model, an echo, frozen but for new low-rank adapters; what is saved then is the adapters.
+
+        Source: Hu et al., LoRA (2021); sizes of Doshi et al., Mistral-SPLADE (2024).
+
+        Raises:
+            InputError: it is no echo, or has adapters.
+            MissingExtraError: peft is not installed.
+        """
+        if not isinstance(self.document, EchoSide):
+            raise InputError(f"model {self.name!r} is no causal language model", hint="train it whole")
+        self.document.add_lora(r, alpha, dropout)
+        return self
+
+    def with_query_table(self, weights: Mapping[str, float], *, frozen: bool = True) -> Self:
+        """This model with queries encoded by a table of token weights; what it does not name weighs nothing.
+
+        Raises:
+            InputError: a token is not of this vocabulary, or it is an echo.
+        """
+        if isinstance(self.document, EchoSide):
+            raise InputError("a table of query weights goes with a masked language model")
+        table, numbers = torch.zeros(self.dimensions), self.tokenizer.get_vocab()
+        for token, weight in weights.items():
+            if token not in numbers:
+                raise InputError(f"{token!r} is no token of model {self.name!r}")
+            table[numbers[token]] = weight
+        part = Part(kind="table", folder=self.document.part.folder, max_length=self.max_length)
+        self.query = TableSide(self.tokenizer, table, part=part, frozen=frozen).to(self.document.special.device)
+        return self
+
+    def _side(self, name: str) -> Side | TableSide:
         if name not in SIDES:
             raise InputError(f"no side {name!r}", hint=f"name one of {', '.join(SIDES)}")
         return self.sides[name]
 
     def save(self, folder: str | Path) -> None:
-        """Write a folder that `load` and sentence-transformers' SparseEncoder read; weights are safetensors.
+        """Write a folder that `load` reads, and sentence-transformers' SparseEncoder if it is no echo; in safetensors.
 
         Raises:
             InputError: something stands there already.
@@ -191,109 +191,77 @@ class Splade(nn.Module):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder}: something stands there already", hint="name a new folder")
         folder.mkdir(parents=True, exist_ok=True)
-        prompts = {name: side.prompt for name, side in self.sides.items()}
-        _write(folder / "config_sentence_transformers.json", _described(prompts))
-        self._save_modules(folder)
-
-    def _save_modules(self, folder: Path) -> None:
-        _save_side(self.document, folder, folder / "1_SpladePooling")
-        _write(folder / "modules.json", [_module(0, "", _MLM), _module(1, "1_SpladePooling", _POOLING)])
+        if isinstance(self.document, EchoSide):
+            self.document.save(folder)
+        else:
+            _save_composed(self, folder)
 
 
 _MODULES = "sentence_transformers.sparse_encoder.models"
-_MLM = f"{_MODULES}.MLMTransformer"
-_POOLING = f"{_MODULES}.SpladePooling"
+_TYPES = {name: f"{_MODULES}.{name}" for name in ("MLMTransformer", "SpladePooling", "SparseStaticEmbedding", "Router")}
 
 
-def _save_side(side: Side, folder: Path, pooling: Path) -> None:
+def _save_composed(model: Splade, folder: Path) -> None:
+    """In the names that all versions of sentence-transformers with sparse models know."""
+    prompts = {name: side.prompt for name, side in model.sides.items()}
+    described = {"model_type": "SparseEncoder", "prompts": prompts, "similarity_fn_name": "dot"}
+    write_json(folder / "config_sentence_transformers.json", described)
+    if model.query is None:
+        modules = _save_side(model.document, folder, folder / "1_SpladePooling")
+        paths = ["", "1_SpladePooling"]
+    else:
+        modules, paths = ["Router"], [""]
+        _save_router(model, folder)
+    listed = zip(modules, paths, strict=True)
+    write_json(
+        folder / "modules.json",
+        [{"idx": i, "name": str(i), "path": path, "type": _TYPES[kind]} for i, (kind, path) in enumerate(listed)],
+    )
+
+
+def _save_router(model: Splade, folder: Path) -> None:
+    types: dict[str, str] = {}
+    structure: dict[str, list[str]] = {}
+    for name, side in model.sides.items():
+        kinds = _save_side(side, folder / f"{name}_0", folder / f"{name}_1")
+        structure[name] = [f"{name}_{i}" for i in range(len(kinds))]
+        types |= {module: _TYPES[kind] for module, kind in zip(structure[name], kinds, strict=True)}
+    parameters = {"default_route": "document", "allow_empty_key": True}
+    write_json(folder / "router_config.json", {"types": types, "structure": structure, "parameters": parameters})
+
+
+def _save_side(side: Side | TableSide, folder: Path, pooling: Path) -> list[str]:
+    """Write the modules of one side, and say what they are."""
+    folder.mkdir(exist_ok=True)
     side.save(folder)
-    _write(folder / "sentence_bert_config.json", {"max_seq_length": side.max_length, "do_lower_case": False})
+    if isinstance(side, TableSide):
+        return ["SparseStaticEmbedding"]
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": side.max_length, "do_lower_case": False})
     pooling.mkdir()
-    _write(pooling / "config.json", {"pooling_strategy": side.pooling, "activation_function": side.activation})
+    described = {"pooling_strategy": side.part.pooling, "activation_function": side.part.activation}
+    write_json(pooling / "config.json", described)
+    return ["MLMTransformer", "SpladePooling"]
 
 
-def _module(number: int, path: str, kind: str) -> dict[str, Any]:
-    return {"idx": number, "name": str(number), "path": path, "type": kind}
+def _load_side(part: Part, name: str, prompt: str, precision: str) -> Side:
+    if part.kind == "table":
+        raise ModelError(f"model {name!r} encodes documents by a table", hint="a language model must encode documents")
+    kind = EchoSide if part.kind == "echo" else Side
+    return kind.load(part, name=name, prompt=prompt, precision=precision)
 
 
-def _described(prompts: Mapping[str, str]) -> dict[str, Any]:
-    return {"model_type": "SparseEncoder", "prompts": dict(prompts), "similarity_fn_name": "dot"}
-
-
-def _load_side(part: Part, name: str, prompt: str) -> Side:
-    model, missing = _load_model(part.folder, name)
-    if missing:
-        raise ModelError(
-            f"model {name!r} has no masked-language-model head: {', '.join(sorted(missing)[:3])} are not in it",
-            hint="name a masked language model; Splade.from_encoder makes one of an encoder, to be trained",
-        )
-    return Side(
-        model,
-        _load_tokenizer(part.folder, name),
-        name=name,
-        max_length=part.max_length,
-        pooling=part.pooling,
-        activation=part.activation,
-        prompt=prompt,
-    )
-
-
-def _load_model(folder: Path, name: str) -> tuple[Any, set[str]]:
-    """A masked language model in float32, and the parameters that its folder does not have."""
-    try:
-        from transformers import AutoModelForMaskedLM
-    except ImportError as error:
-        raise MissingExtraError("transformers", "models", "encoding") from error
-    try:
-        with quiet():
-            model, info = AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise _not_loaded(name, error) from error
-    return model, set(info["missing_keys"])
-
-
-def _load_tokenizer(folder: Path, name: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise _not_loaded(name, error) from error
-    return tokenizer
-
-
-def _not_loaded(name: str, error: Exception) -> ModelError:
-    return ModelError(
-        f"model {name!r} cannot be loaded: {error}",
-        hint="name a masked language model with its tokenizer, by its folder or its Hugging Face id",
-    )
+def _load_table(part: Part, name: str, prompt: str, dimensions: int) -> TableSide:
+    tokenizer = load_tokenizer(part.folder, name)
+    weights = table_weights(part, name, tokenizer.get_vocab(), dimensions)
+    frozen = read_json(part.folder / "config.json").get("frozen", True)
+    return TableSide(tokenizer, torch.from_numpy(weights), part=part, frozen=frozen, prompt=prompt)
 
 
 @torch.no_grad()
 def _near_identity(model: Any, missing: set[str]) -> None:
-    """Set what a head lacks: square maps to the identity, shifted to where GELU is linear; other biases to zero."""
+    """Set what a head lacks: square maps become the identity, shifted to where GELU is linear."""
     for name, module in model.named_modules():
-        if not isinstance(module, nn.Linear) or f"{name}.weight" not in missing:
-            continue
-        if module.in_features == module.out_features:
+        is_square = isinstance(module, nn.Linear) and module.in_features == module.out_features
+        if is_square and f"{name}.weight" in missing:
             nn.init.eye_(module.weight)
             nn.init.constant_(module.bias, _SHIFT)
-    for name, parameter in model.named_parameters():
-        if name in missing and name.endswith("bias") and len(parameter) == model.config.vocab_size:
-            parameter.zero_()
-
-
-def _max_length(model: Any, tokenizer: Any) -> int:
-    """Tokens that both model and tokenizer can handle."""
-    positions = getattr(model.config, "max_position_embeddings", None)
-    return int(min(tokenizer.model_max_length, positions or 512))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return values
-
-
-def _write(path: Path, values: Any) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
