@@ -19,10 +19,14 @@ from retrieval.index.lucene.options import LuceneOptions
 from retrieval.index.lucene.searcher import LuceneSearcher
 from retrieval.index.manifest import LucenePart, Manifest, read_manifest
 from retrieval.index.postings.reader import PostingsReader
+from retrieval.index.sparse.searcher import SparseSearcher
 from retrieval.index.storage.arrays import load_array
 from retrieval.index.storage.files import Ledger, altered_files, damaged
 
-__all__ = ["DELETED", "FIELDS", "Artifact", "problems_at"]
+__all__ = ["DELETED", "FIELDS", "PARTS", "Artifact", "problems_at"]
+
+PARTS = ("lexical", "sparse", "dense")
+"""The kinds of index that an artifact can hold."""
 
 DELETED, FIELDS = "deleted.npy", "fields.json"
 
@@ -35,7 +39,7 @@ def _reopen(kind: type["Artifact"], path: Path, generation: int, fingerprint: st
 
 
 class Artifact:
-    """An index opened for reading: `documents`, and whichever of `lexical` and `dense` it was built with."""
+    """An index opened for reading: `documents`, and whichever of `lexical`, `sparse` and `dense` it was built with."""
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
@@ -49,6 +53,7 @@ class Artifact:
         self.documents = DocumentReader([StoreReader(segment) for segment in segments], live, generation.open(FIELDS))
         self._check_counts()
         self.lexical: LexicalSearcher | LuceneSearcher | None = None
+        self.sparse: SparseSearcher | None = None
         self.dense: DenseSearcher | None = None
         part = manifest.lexical
         if isinstance(part, LucenePart):
@@ -61,6 +66,11 @@ class Artifact:
             postings = PostingsReader(folder, manifest.rows, part.impacts, reorder=part.reorder)
             shifts = bool(part.bm25.absent_saturation)
             self.lexical = LexicalSearcher(folder, part.analyzer, postings, scale=part.scale, shifts=shifts)
+        if sparse := manifest.sparse:
+            folder = self.ledger.folder(f"{manifest.folder}/sparse")
+            scale = sparse.scale or 1.0
+            postings = PostingsReader(folder, manifest.rows, sparse.stored, reorder=sparse.reorder, scale=scale)
+            self.sparse = SparseSearcher(postings, scale=scale)
         if dense := manifest.dense:
             readers = [
                 VectorReader(folder, segment.rows, dense.dimensions)
@@ -104,7 +114,7 @@ class Artifact:
     @property
     def parts(self) -> list[str]:
         """The kinds of index it holds."""
-        return [name for name in ("lexical", "dense") if getattr(self.manifest, name)]
+        return [name for name in PARTS if getattr(self.manifest, name)]
 
     @property
     def bytes(self) -> int:
@@ -122,6 +132,8 @@ class Artifact:
         found = self.documents.problems(self.manifest.fingerprint, with_text=self.manifest.stores_text)
         if self.lexical:
             found += self.lexical.problems()
+        if self.sparse:
+            found += self.sparse.problems()
         if self.dense and self.manifest.dense:
             found += self.dense.problems()
             if self.dense.n_vectors != self.manifest.dense.vectors:

@@ -19,9 +19,10 @@ from retrieval.index.lexical.scoring import merge_scored
 from retrieval.index.lexical.searcher import LexicalSearcher
 from retrieval.index.lucene.builder import write_index
 from retrieval.index.lucene.options import LuceneOptions
-from retrieval.index.manifest import LexicalPart, LucenePart, Manifest, SegmentEntry
+from retrieval.index.manifest import LexicalPart, LucenePart, Manifest, SegmentEntry, SparsePart
 from retrieval.index.postings.merging import Source
 from retrieval.index.postings.reader import ShardReader, StoredPostings
+from retrieval.index.sparse.merging import merge_weights
 from retrieval.index.storage.files import Folder, Ledger, PlainFolder
 from retrieval.index.writer import ArtifactWriter
 
@@ -43,6 +44,7 @@ class Staged:
         fields: what its documents' metadata holds.
         work: names the journal that it was written under.
         shards: folders of its postings, in the order of its documents; none without a lexical part.
+        sparse_shards: the same of its sparse vectors.
         keeps_text: whether its store holds texts.
     """
 
@@ -50,6 +52,7 @@ class Staged:
     fields: FieldCounts
     work: str
     shards: Sequence[Path] = ()
+    sparse_shards: Sequence[Path] = ()
     keeps_text: bool = True
 
 
@@ -140,9 +143,10 @@ class _Change:
             part = self._write_lucene(layout, part)
         elif part:
             part = self._write_lexical(layout, part)
+        sparse = self._write_sparse(layout, self._like.sparse) if self._like.sparse else None
         self._ledger.add(self._generation.name)
         self._ledger.write(self._generation.name)
-        self._writer.commit(self._manifest(layout, part))
+        self._writer.commit(self._manifest(layout, part, sparse))
 
     def _base_segments(self) -> Iterator[_Segment]:
         if self._base is None:
@@ -236,21 +240,22 @@ class _Change:
         """The postings of all documents."""
         folder = self._generation / "lexical"
         folder.mkdir()
-        readers: list[StoredPostings] = []
-        if self._base is not None and isinstance(self._base.lexical, LexicalSearcher):
-            readers.append(self._base.lexical.postings)
+        base = self._base.lexical if self._base is not None else None
         shards = self._staged.shards if self._staged else ()
-        readers += [ShardReader(PlainFolder(shard)) for shard in shards]
-        lengths = np.zeros(len(layout.live), dtype=np.int32)
-        sources, first = [], 0
-        for reader in readers:
-            own = reader.lengths.all()
-            places = layout.places[first : first + len(own)]
-            lengths[places[places >= 0]] = own[places >= 0]
-            sources.append(Source(reader, _as_shift(places)))
-            first += len(own)
+        sources, lengths = _sources(base.postings if isinstance(base, LexicalSearcher) else None, shards, layout)
         scale = merge_scored(sources, lengths, layout.live, part.bm25, folder, part.impacts, reorder=part.reorder)
         return part.model_copy(update={"scale": scale})
+
+    def _write_sparse(self, layout: _Layout, part: SparsePart) -> SparsePart:
+        """The postings of all documents' sparse vectors."""
+        folder = self._generation / "sparse"
+        folder.mkdir()
+        base = self._base.sparse if self._base is not None else None
+        shards = self._staged.sparse_shards if self._staged else ()
+        sources, lengths = _sources(base.postings if base else None, shards, layout)
+        stored = merge_weights(sources, lengths, part.options, folder)
+        update = {"stored": stored.impacts, "scale": stored.scale, "vectors": int(np.count_nonzero(lengths))}
+        return part.model_copy(update=update)
 
     def _write_lucene(self, layout: _Layout, part: LucenePart) -> LucenePart:
         """Lucene's index is made again of the stored texts: its scores depend on deleted documents while it has any."""
@@ -276,7 +281,9 @@ class _Change:
             fingerprint.add_all(self._segments[-1].store.digests.all())
         return str(fingerprint)
 
-    def _manifest(self, layout: _Layout, lexical: LexicalPart | LucenePart | None) -> Manifest:
+    def _manifest(
+        self, layout: _Layout, lexical: LexicalPart | LucenePart | None, sparse: SparsePart | None
+    ) -> Manifest:
         dense = self._like.dense
         if dense:
             folders = [self._ledger.folder(entry.name) for entry in layout.entries]
@@ -294,6 +301,7 @@ class _Change:
                 "fingerprint": self._fingerprint(),
                 "segments": layout.entries,
                 "lexical": lexical,
+                "sparse": sparse,
                 "dense": dense,
                 "work": self._staged.work if self._staged else self._like.work,
                 "files": self._ledger.entries,
@@ -315,6 +323,23 @@ def grouped(sizes: Sequence[int]) -> list[list[int]]:
             total, group = before + total, members + group
         groups.append((total, group))
     return [group for _, group in groups]
+
+
+def _sources(
+    base: StoredPostings | None, shards: Sequence[Path], layout: _Layout
+) -> tuple[list[Source], NDArray[np.int32]]:
+    """The postings to merge, and every document's length, (rows,)."""
+    readers: list[StoredPostings] = [] if base is None else [base]
+    readers += [ShardReader(PlainFolder(shard)) for shard in shards]
+    lengths = np.zeros(len(layout.live), dtype=np.int32)
+    sources, first = [], 0
+    for reader in readers:
+        own = reader.lengths.all()
+        places = layout.places[first : first + len(own)]
+        lengths[places[places >= 0]] = own[places >= 0]
+        sources.append(Source(reader, _as_shift(places)))
+        first += len(own)
+    return sources, lengths
 
 
 def _as_shift(places: NDArray[np.int32]) -> NDArray[np.int32] | int:

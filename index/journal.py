@@ -27,7 +27,9 @@ class Journal(BaseModel):
         complete: whether the corpus has been read to its end.
         encoded: documents that have been through the encoder.
         largest_norm: of their vectors.
-        store, vectors, postings: the marks of files of documents, of vectors, and of all shards' postings.
+        sparse_encoded: documents whose sparse vectors are there.
+        store, vectors, postings, entries: the marks of files of documents, of vectors, of all shards' postings, and of
+            sparse vectors.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -40,9 +42,11 @@ class Journal(BaseModel):
     complete: bool = False
     encoded: int = 0
     largest_norm: float = 0.0
+    sparse_encoded: int = 0
     store: dict[str, Mark] = {}
     vectors: dict[str, Mark] = {}
     postings: dict[str, Mark] = {}
+    entries: dict[str, Mark] = {}
 
     @classmethod
     def read(cls, path: Path) -> Self | None:

@@ -12,6 +12,8 @@ from retrieval.files import write_whole
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.index.lucene.options import ANALYZER
+from retrieval.index.postings.reader import Impacts
+from retrieval.index.sparse.options import SparseOptions
 from retrieval.index.storage.files import FileEntry, damaged
 from retrieval.types import EncoderCard, ScoreKind
 
@@ -19,18 +21,18 @@ __all__ = [
     "FORMAT",
     "MANIFEST",
     "DensePart",
-    "Impacts",
     "LexicalPart",
     "LucenePart",
     "Manifest",
     "Provenance",
     "SegmentEntry",
+    "SparsePart",
     "checksum_of",
     "read_manifest",
     "write_manifest",
 ]
 
-FORMAT = 3
+FORMAT = 4
 """Raised when an older version could not read what this one writes."""
 
 MANIFEST = "manifest.json"
@@ -38,10 +40,6 @@ MANIFEST = "manifest.json"
 
 FileName = Annotated[str, Field(pattern=r"^(segment|generation)-\d+(/\w+)*/\w+(\.\w+)?$")]
 """Below the index' folder, and nowhere else."""
-
-
-Impacts = Literal["exact", "u16", "u8"]
-"""How impacts are stored: as they are, or in steps of 16 or 8 bits."""
 
 
 class _Model(BaseModel):
@@ -68,6 +66,34 @@ class LucenePart(_Model):
     version: str = ""
     terms: int = 0
     postings: int = 0
+
+
+class SparsePart(_Model):
+    """What decides the learned-sparse scores, and how postings lie.
+
+    Attributes:
+        impacts: how they were asked to be stored.
+        stored: how they are: in fewer bits than asked, where that loses nothing.
+        scale: what a stored impact of 1 stands for; None until the first impacts are stored.
+        reorder: whether documents were put into another order than that of their ordinals.
+        vectors: documents that have a weight.
+        encoder: what makes the vectors; None where they were computed elsewhere.
+        vectors_from: then a digest of the file that they came from when the index was built.
+    """
+
+    impacts: Impacts = "exact"
+    stored: Impacts = "exact"
+    scale: float | None = None
+    reorder: bool = False
+    vectors: int = 0
+    encoder: EncoderCard | None = None
+    vectors_from: str | None = None
+
+    @property
+    def options(self) -> SparseOptions:
+        """As what is added is to be stored: in the steps of what is there, as what was rounded cannot be so anew."""
+        scale = None if self.impacts == "exact" else self.scale
+        return SparseOptions(impacts=self.impacts, scale=scale, reorder=self.reorder)
 
 
 class DensePart(_Model):
@@ -112,6 +138,7 @@ class Manifest(_Model):
     stores_text: bool = True
     chunking: dict[str, Any] | None = None
     lexical: LexicalPart | LucenePart | None = None
+    sparse: SparsePart | None = None
     dense: DensePart | None = None
     provenance: Provenance
     changed: Provenance | None = None

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from retrieval.index.lexical.analyzer import AnalyzerSettings
     from retrieval.index.lexical.bm25 import BM25
     from retrieval.index.lucene.options import LuceneOptions
+    from retrieval.index.sparse.options import SparseOptions
     from retrieval.indexing import Index, LexicalOptions
     from retrieval.pipeline import Retriever
-    from retrieval.types import Document, EncoderCard, Hit, Hits, Passage, Query
+    from retrieval.types import Document, EncoderCard, Hit, Hits, Passage, Query, SparseVectors
+    from retrieval.vectors import StoredQueries, VectorFile
 
 __all__ = [
     "BM25",
@@ -39,6 +41,10 @@ __all__ = [
     "ReciprocalRank",
     "RetrievalError",
     "Retriever",
+    "SparseOptions",
+    "SparseVectors",
+    "StoredQueries",
+    "VectorFile",
     "ZScore",
     "__version__",
     "evaluate",
@@ -63,6 +69,10 @@ _HOMES = {
     "ReciprocalRank": "retrieval.fusion",
     "RetrievalError": "retrieval.errors",
     "Retriever": "retrieval.pipeline",
+    "SparseOptions": "retrieval.index.sparse.options",
+    "SparseVectors": "retrieval.types",
+    "StoredQueries": "retrieval.vectors",
+    "VectorFile": "retrieval.vectors",
     "ZScore": "retrieval.fusion",
     "evaluate": "retrieval.evaluating",
 }

@@ -12,31 +12,31 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from retrieval.chunking import Chunking, chunking_settings
 from retrieval.corpus import Columns, OnError
+from retrieval.encoding import encode_dense, encode_sparse
 from retrieval.errors import ArtifactDamagedError, DocumentExistsError, InputError, UnfinishedBuildError
 from retrieval.files import sync_folder, sync_tree
-from retrieval.index.dense.builder import VectorWriter
 from retrieval.index.documents.fingerprint import digest_of, metadata_json
 from retrieval.index.documents.metadata import FieldCounts
-from retrieval.index.documents.store import StoreReader, StoreWriter, finish_store, stored_digests
+from retrieval.index.documents.store import StoreWriter, finish_store, stored_digests
 from retrieval.index.generation import Staged
 from retrieval.index.journal import Journal
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.index.lucene.options import LuceneOptions
 from retrieval.index.lucene.runtime import start_java
-from retrieval.index.manifest import Impacts
-from retrieval.index.postings.reader import IMPACT_TYPES
-from retrieval.index.storage.files import PlainFolder
+from retrieval.index.postings.reader import IMPACT_TYPES, Impacts
+from retrieval.index.sparse.builder import write_shards
+from retrieval.index.sparse.options import SparseOptions
 from retrieval.index.storage.marks import Mark, check_marks, mark_of
 from retrieval.index.writer import ArtifactWriter
-from retrieval.protocols import Encoder, Progress
+from retrieval.protocols import Encoder, Progress, SparseEncoder
 from retrieval.streams import windows
 from retrieval.types import Document
+from retrieval.vectors import VectorFile
 
 __all__ = ["SHARD_DOCUMENTS", "Job", "LexicalOptions", "stage"]
 
@@ -44,10 +44,6 @@ SHARD_DOCUMENTS = 65_536
 """Documents that are read before their work is made durable, if not _SHARD_CHARACTERS are reached sooner."""
 
 _SHARD_CHARACTERS = 1 << 25
-
-# Documents encoded before their vectors are made durable: the window in which texts are sorted by length.
-_BLOCK_DOCUMENTS = 1024
-_BLOCK_CHARACTERS = 1 << 22
 
 _TELL_EVERY = 1000
 
@@ -95,6 +91,8 @@ class Job:
         kind: `build` or `add`.
         lexical: how texts are analysed and scored, and by which engine; None for no lexical part.
         encoder: makes the vectors; None for no dense part.
+        sparse: how sparse vectors are stored; None for no sparse part.
+        sparse_source: makes them, or has them.
         chunking: how documents are taken apart; None leaves them whole.
         columns: names of the fields that hold id, title and text.
         on_error: what happens to a record that cannot be read.
@@ -106,6 +104,8 @@ class Job:
     kind: str
     lexical: LexicalOptions | LuceneOptions | None
     encoder: Encoder | None
+    sparse: SparseOptions | None
+    sparse_source: SparseEncoder | VectorFile | None
     chunking: Chunking | None
     columns: Columns | None
     on_error: OnError
@@ -128,6 +128,7 @@ class Job:
             "job": self.kind,
             "lexical": asdict(self.lexical) if self.lexical else None,
             "encoder": asdict(self.encoder.card) if self.encoder else None,
+            "sparse": {**asdict(self.sparse), **_source_settings(self.sparse_source)} if self.sparse else None,
             "chunking": chunking_settings(self.chunking),
             "columns": asdict(self.columns) if self.columns else None,
             "on_error": self.on_error,
@@ -190,24 +191,19 @@ class _Stager:
     @property
     def _keeps_text(self) -> bool:
         # Texts are encoded from the store; those that are not to be kept are dropped when the segment is committed.
-        return self._job.store_text or self._job.encoder is not None
+        encodes = self._job.encoder is not None or not isinstance(self._job.sparse_source, VectorFile | None)
+        return self._job.store_text or encodes
 
     def _check_work(self) -> None:
         """An error if what an interrupted build left is not as it was; what it had not made durable is cut off."""
         journal = self.journal
         try:
             check_marks(self._folder, {**journal.store, **journal.vectors})
-            check_marks(self._writer.work, journal.postings)
+            check_marks(self._writer.work, {**journal.postings, **journal.entries})
         except ArtifactDamagedError as error:
             raise UnfinishedBuildError(str(error), hint=_DISCARD) from error
         if journal.store:
             StoreWriter(self._folder, journal.store).close()
-
-    def _vectors(self, encoder: Encoder) -> VectorWriter:
-        journal = self.journal
-        return VectorWriter(
-            self._folder, encoder.card.dimensions, marks=journal.vectors, largest_norm=journal.largest_norm
-        )
 
     def read(self, documents: Iterator[Document], check: Check) -> None:
         """Store and analyse all documents, but for those that an interrupted build did."""
@@ -289,36 +285,12 @@ class _Stager:
         return chain(seen, rest)
 
     def encode(self) -> None:
-        """Encode every document that is not empty, but for those that an interrupted build did."""
-        if self._job.encoder is None:
-            return
-        total, done = self.journal.rows, self.journal.encoded
-
-        def tell(more: int) -> None:
-            self._progress("encode", min(done + more, total), total)
-
-        tell(0)
-        texts = enumerate(StoreReader(PlainFolder(self._folder)).contents(done), done)
-        with self._vectors(self._job.encoder) as vectors:
-            for block in windows(texts, lambda item: len(item[1]), _BLOCK_DOCUMENTS, _BLOCK_CHARACTERS):
-                self._encode_block(self._job.encoder, vectors, block, tell)
-                done += len(block)
-                self._note(vectors=vectors.sync(), encoded=done, largest_norm=vectors.largest_norm)
-        tell(0)
-
-    def _encode_block(
-        self, encoder: Encoder, vectors: VectorWriter, block: list[tuple[int, str]], tell: Callable[[int], None]
-    ) -> None:
-        filled = [(row, text) for row, text in block if text]
-        told = len(block) - len(filled)
-
-        def on_batch(more: int) -> None:
-            nonlocal told
-            told += more
-            tell(told)
-
-        rows = np.array([row for row, _ in filled], dtype=np.int64)
-        vectors.add(rows, encoder.encode_documents([text for _, text in filled], on_batch))
+        """Make the vectors of every document, but for those that an interrupted build made."""
+        job, journal = self._job, self.journal
+        if job.encoder:
+            encode_dense(job.encoder, self._folder, journal, self._note, self._progress)
+        if job.sparse_source:
+            encode_sparse(job.sparse_source, self._folder, self._writer.work, journal, self._note, self._progress)
 
     def _note(self, **progress: Any) -> None:
         sync_folder(self._folder)
@@ -333,6 +305,7 @@ class _Stager:
             fields=self._fields,
             work=self.journal.work,
             shards=[self._writer.work / _shard(number) for number in shards],
+            sparse_shards=write_shards(self._writer.work, "sparse-shard") if self._job.sparse else (),
             keeps_text=self._keeps_text,
         )
 
@@ -349,6 +322,12 @@ def _rare_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*usual)
+
+
+def _source_settings(source: SparseEncoder | VectorFile | None) -> dict[str, Any]:
+    if isinstance(source, VectorFile):
+        return {"file": source.digest}
+    return {"encoder": asdict(source.card)} if source else {}
 
 
 def _shard(number: int) -> str:

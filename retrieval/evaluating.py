@@ -10,10 +10,11 @@ from retrieval.beir_eval.runs import Ties
 from retrieval.corpus import read_documents
 from retrieval.errors import ArtifactDamagedError, ArtifactExistsError, ArtifactMissingError
 from retrieval.index.documents.fingerprint import Fingerprint, digest_of
-from retrieval.index.manifest import LucenePart, Manifest
+from retrieval.index.manifest import LucenePart, Manifest, SparsePart
 from retrieval.indexing import Index, LexicalOptions, LuceneOptions, lexical_options
 from retrieval.pipeline import Retriever
-from retrieval.protocols import Encoder, Progress, silent
+from retrieval.protocols import Encoder, Progress, SparseEncoder, silent
+from retrieval.vectors import VectorFile
 
 __all__ = ["evaluate", "index_for"]
 
@@ -35,8 +36,8 @@ def evaluate(
         measures: ir-measures' names.
         k: hits of each query.
         without_own: leave out a document whose id is the query's own.
-        ties: the order of documents with equal scores, by id; None takes Anserini's where Lucene alone searches, and
-            else trec_eval's, as the figures were that each is compared with.
+        ties: the order of documents with equal scores, by id; None takes Anserini's where Lucene alone searches, or
+            sparse vectors that came in its form, and else trec_eval's, as the figures were that each is compared with.
     """
     parsed = parse_measures(measures)
     return [
@@ -56,8 +57,12 @@ def evaluate(
 
 
 def _usual_ties(retriever: Retriever) -> Ties:
-    is_lucene = isinstance(retriever.index.manifest.lexical, LucenePart)
-    return "ascending" if is_lucene and retriever.using == "lexical" else "descending"
+    manifest = retriever.index.manifest
+    anserini = {
+        "lexical": isinstance(manifest.lexical, LucenePart),
+        "sparse": manifest.sparse is not None and manifest.sparse.encoder is None,
+    }
+    return "ascending" if anserini.get(retriever.using) else "descending"
 
 
 def index_for(
@@ -65,6 +70,7 @@ def index_for(
     path: Path,
     lexical: LexicalOptions | LuceneOptions,
     encoder: Encoder | None,
+    sparse: SparseEncoder | VectorFile | None = None,
     *,
     overwrite: bool = False,
     restart: bool = False,
@@ -72,8 +78,8 @@ def index_for(
 ) -> tuple[Index, bool]:
     """The index at `path` if it was built of `data` in this way, else a new one; and whether it is new.
 
-    One that lacks just the dense part is replaced by one that has it. A build that was interrupted goes on, or is
-    discarded if `restart` is set.
+    One that lacks just the sparse or the dense part is replaced by one that has it. A build that was interrupted goes
+    on, or is discarded if `restart` is set.
 
     Raises:
         ArtifactExistsError: an index of other documents or settings is there, and `overwrite` is not set.
@@ -81,8 +87,8 @@ def index_for(
     """
     try:
         index = Index.open(path)
-        difference = _difference(index.manifest, data, lexical, encoder)
-        if difference is None and (encoder is None or index.dense):
+        difference = _difference(index.manifest, data, lexical, encoder, sparse)
+        if difference is None and (encoder is None or index.dense) and (sparse is None or index.sparse):
             return index, False
         if difference and not overwrite:
             raise ArtifactExistsError(
@@ -96,19 +102,38 @@ def index_for(
         if not overwrite:
             raise
     index = Index.build(
-        data, path, lexical=lexical, dense=encoder, overwrite=overwrite, restart=restart, progress=progress
+        data,
+        path,
+        lexical=lexical,
+        dense=encoder,
+        sparse=sparse,
+        overwrite=overwrite,
+        restart=restart,
+        progress=progress,
     )
     return index, True
 
 
 def _difference(
-    manifest: Manifest, data: str | Path, lexical: LexicalOptions | LuceneOptions, encoder: Encoder | None
+    manifest: Manifest,
+    data: str | Path,
+    lexical: LexicalOptions | LuceneOptions,
+    encoder: Encoder | None,
+    sparse: SparseEncoder | VectorFile | None,
 ) -> str | None:
     """What an index has otherwise; None if it can serve."""
     if lexical_options(manifest) != lexical:
         return "other lexical settings"
     if encoder and manifest.dense and encoder.card.differences(manifest.dense.encoder):
         return "another model"
+    if sparse and manifest.sparse and _other_vectors(manifest.sparse, sparse):
+        return "other sparse vectors"
     if manifest.chunking or manifest.fingerprint != str(Fingerprint.of(map(digest_of, read_documents(data)))):
         return "other documents"
     return None
+
+
+def _other_vectors(part: SparsePart, source: SparseEncoder | VectorFile) -> bool:
+    if isinstance(source, VectorFile):
+        return part.vectors_from != source.digest
+    return part.encoder is None or bool(source.card.differences(part.encoder))

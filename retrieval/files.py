@@ -2,9 +2,10 @@
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["is_unicode", "sha256_of", "sync_folder", "sync_tree", "write_whole"]
+__all__ = ["is_unicode", "sha256_of", "sync_folder", "sync_tree", "write_stream", "write_whole"]
 
 
 def sha256_of(path: Path) -> str:
@@ -35,16 +36,25 @@ def sync_tree(folder: Path) -> None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Replace a file in one step: a reader sees the old content or the new, never a part."""
+    write_stream(path, [content])
+
+
+def write_stream(path: Path, parts: Iterable[bytes]) -> int:
+    """The same, of content that comes in parts; how many there were."""
     beside = path.with_name(f".{path.name}.new")
+    count = 0
     try:
         with beside.open("wb") as file:
-            file.write(content)
+            for part in parts:
+                file.write(part)
+                count += 1
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     sync_folder(path.parent)
+    return count
 
 
 def is_unicode(text: str) -> bool:

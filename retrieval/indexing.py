@@ -14,16 +14,28 @@ from retrieval.building import SHARD_DOCUMENTS, Job, LexicalOptions, stage
 from retrieval.chunking import Chunking, chunking_from, chunking_settings, passages_of
 from retrieval.corpus import Columns, OnError, ReadReport, read_documents
 from retrieval.encoders.dense import check_card, load_encoder
+from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import DocumentExistsError, DocumentMissingError, InputError
 from retrieval.index.artifact import Artifact
 from retrieval.index.generation import commit_generation
 from retrieval.index.lucene.options import LuceneOptions
-from retrieval.index.manifest import DensePart, LexicalPart, LucenePart, Manifest, Provenance
+from retrieval.index.manifest import DensePart, LexicalPart, LucenePart, Manifest, Provenance, SparsePart
+from retrieval.index.sparse.options import SparseOptions
 from retrieval.index.writer import ArtifactWriter, Place
-from retrieval.protocols import Encoder, Progress, silent
+from retrieval.protocols import Encoder, Progress, SparseEncoder, silent
 from retrieval.types import Document, ScoreKind
+from retrieval.vectors import VectorFile
 
-__all__ = ["Corpus", "Index", "LexicalOptions", "LuceneOptions", "lexical_options", "versions"]
+__all__ = [
+    "Corpus",
+    "Index",
+    "LexicalOptions",
+    "LuceneOptions",
+    "SparseOptions",
+    "VectorFile",
+    "lexical_options",
+    "versions",
+]
 
 Corpus = Iterable[str | Path | Document | Mapping[str, Any]] | str | Path
 """Paths, `-` for standard input, or documents in memory; see `read_documents`."""
@@ -46,6 +58,8 @@ class Index(Artifact):
         *,
         lexical: LexicalOptions | LuceneOptions | bool = True,
         dense: str | Encoder | None = None,
+        sparse: str | SparseEncoder | VectorFile | None = None,
+        sparse_options: SparseOptions | None = None,
         device: str | None = None,
         overwrite: bool = False,
         restart: bool = False,
@@ -67,6 +81,9 @@ class Index(Artifact):
             path: a new or empty folder; one that holds an index is replaced if `overwrite` is set.
             lexical: how to build the lexical part, and with which engine; False leaves it out.
             dense: the encoder of the dense part or its model's name; None leaves it out.
+            sparse: the encoder of the learned-sparse part, its model's name, or vectors that were computed elsewhere,
+                found by the ids of what is indexed; None leaves it out.
+            sparse_options: how its weights are stored.
             device: torch's device for a model given by name.
             overwrite: replace the index at `path`. Readers that have it open keep the old one.
             restart: discard the work of an interrupted build, and do not go on with it.
@@ -85,14 +102,18 @@ class Index(Artifact):
             ModelError, MissingExtraError: the encoder, or Lucene, cannot be had.
         """
         options = LexicalOptions() if lexical is True else lexical or None
-        if options is None and dense is None:
-            raise InputError("an index needs a lexical or a dense part", hint="name an encoder: --dense minilm")
+        if options is None and dense is None and sparse is None:
+            raise InputError(
+                "an index needs a lexical, a sparse or a dense part", hint="name an encoder: --dense minilm"
+            )
         path = Path(path)
         with ArtifactWriter(path, Place.NEW_OR_INDEX if overwrite else Place.NEW) as writer:
             job = Job(
                 kind="build",
                 lexical=options,
                 encoder=load_encoder(dense, device=device) if isinstance(dense, str) else dense,
+                sparse=(sparse_options or SparseOptions()) if sparse else None,
+                sparse_source=load_sparse_encoder(sparse, device=device) if isinstance(sparse, str) else sparse,
                 chunking=chunking,
                 columns=columns,
                 on_error=on_error,
@@ -110,6 +131,7 @@ class Index(Artifact):
         *,
         replace: bool = False,
         encoder: Encoder | None = None,
+        sparse: SparseEncoder | VectorFile | None = None,
         device: str | None = None,
         restart: bool = False,
         columns: Columns | None = None,
@@ -129,7 +151,9 @@ class Index(Artifact):
             replace: a document whose id is there takes the place of the old one, at the end of the order; else it is
                 an error.
             encoder: that of the dense part; None loads the model that the index was built with.
-            device: torch's device for that model.
+            sparse: the encoder of the learned-sparse part, or the vectors of the new documents; None loads the model
+                that the index was built with, if it was built with one.
+            device: torch's device for those models.
             restart: discard the work of an interrupted addition, and do not go on with it.
             columns: names of the fields that hold id, title and text.
             shard_documents: documents handled at a time, which bounds memory.
@@ -141,7 +165,8 @@ class Index(Artifact):
             CorpusError: a record cannot be read.
             DocumentExistsError: a document is there already, and `replace` is not set.
             UnfinishedBuildError: an addition of other documents was interrupted.
-            ModelError: the encoder is not that of the index.
+            ModelError: an encoder is not that of the index.
+            InputError: the index' sparse vectors were computed elsewhere, and there are none of the new documents.
         """
         with ArtifactWriter(self.path, Place.INDEX) as writer:
             base = _base(writer)
@@ -149,6 +174,8 @@ class Index(Artifact):
                 kind="add",
                 lexical=lexical_options(base.manifest),
                 encoder=_encoder_of(base.manifest, encoder, device),
+                sparse=base.manifest.sparse.options if base.manifest.sparse else None,
+                sparse_source=_sparse_source_of(base.manifest, sparse, device),
                 chunking=chunking_from(base.manifest.chunking),
                 columns=columns,
                 on_error=on_error,
@@ -238,6 +265,28 @@ def _encoder_of(manifest: Manifest, encoder: Encoder | None, device: str | None)
     return encoder
 
 
+def _sparse_source_of(
+    manifest: Manifest, source: SparseEncoder | VectorFile | None, device: str | None
+) -> SparseEncoder | VectorFile | None:
+    """What gives an index' documents their sparse vectors; None if it has no sparse part."""
+    if manifest.sparse is None:
+        return None
+    expected = manifest.sparse.encoder
+    if expected is None:
+        if source is None:
+            raise InputError(
+                "the sparse vectors of this index were computed elsewhere, so those of new documents must be given",
+                hint="give them: --sparse-vectors FILE",
+            )
+        return source
+    if isinstance(source, VectorFile):
+        return source  # whoever has them says they are of the same model
+    if source is None:
+        return load_sparse_encoder(expected.model, device=device, expected=expected)
+    check_card(source.card, expected)
+    return source
+
+
 def _known(base: Artifact, shard: list[Document]) -> list[str]:
     """The ids of documents that are there already."""
     ids = list(dict.fromkeys(one.passage.document if one.passage else one.id for one in shard))
@@ -266,6 +315,7 @@ def _manifest(job: Job, norm: float, provenance: Provenance) -> Manifest:
         stores_text=job.store_text,
         chunking=chunking_settings(job.chunking),
         lexical=_lexical_part(lexical) if lexical else None,
+        sparse=_sparse_part(job.sparse, job.sparse_source) if job.sparse else None,
         dense=_dense_part(encoder, norm) if encoder else None,
         provenance=provenance,
         files={},
@@ -286,6 +336,12 @@ def lexical_options(manifest: Manifest) -> LexicalOptions | LuceneOptions | None
         case LexicalPart() as part:
             return LexicalOptions(analyzer=part.analyzer, bm25=part.bm25, impacts=part.impacts, reorder=part.reorder)
     return None
+
+
+def _sparse_part(options: SparseOptions, source: SparseEncoder | VectorFile | None) -> SparsePart:
+    if isinstance(source, VectorFile):
+        return SparsePart(**vars(options), vectors_from=source.digest)
+    return SparsePart(**vars(options), encoder=source.card if source else None)
 
 
 def _dense_part(encoder: Encoder, norm: float) -> DensePart:

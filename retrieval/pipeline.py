@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoders.dense import check_card, load_encoder
+from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import ArtifactMissingError, InputError
 from retrieval.fusion import Fusion, MinMax, fuse
 from retrieval.grouping import best_of_each
+from retrieval.index.artifact import PARTS
 from retrieval.indexing import Index
-from retrieval.protocols import Encoder
-from retrieval.types import Hit, Hits, Signal
+from retrieval.protocols import Encoder, SparseEncoder
+from retrieval.types import Hit, Hits, Signal, SparseVectors, TermSignal
+from retrieval.vectors import StoredQueries
 
-__all__ = ["MODES", "Retriever", "load_query_encoder"]
+__all__ = ["HYBRID", "STAGES", "Retriever", "load_query_encoder", "load_sparse_query_encoder", "parse_using"]
 
-MODES = {"lexical": ("lexical",), "dense": ("dense",), "hybrid": ("lexical", "dense")}
-"""What each mode of search needs of an index."""
+STAGES = PARTS
+"""What can find documents: each kind of index by itself."""
+
+HYBRID = "hybrid"
+"""Every part that the index has, fused."""
+
+
+def parse_using(using: str) -> tuple[str, ...] | None:
+    """The stages that a mode of search names, one or several with `+` between them; None for `hybrid`, all there are.
+
+    Raises:
+        InputError: one of them is no stage, or stands there twice.
+    """
+    if using == HYBRID:
+        return None
+    stages = tuple(using.split("+"))
+    if not set(stages) <= set(STAGES) or len(set(stages)) < len(stages):
+        raise InputError(
+            f"using must be one of {', '.join((*STAGES, HYBRID))}, or several as lexical+sparse; got {using!r}"
+        )
+    return stages
 
 
 # How many passages are looked at for each document that is wanted, at first.
@@ -41,14 +63,33 @@ def load_query_encoder(index: Index, device: str | None = None, *, model: str | 
     return load_encoder(model or card.model, device=device, expected=card)
 
 
+def load_sparse_query_encoder(index: Index, device: str | None = None, *, model: str | None = None) -> SparseEncoder:
+    """The encoder of the index' learned-sparse part; an error if there is no such part, or not this model.
+
+    `model` says where it is now, or, where the vectors were computed elsewhere, which one it is.
+    """
+    part = index.manifest.sparse
+    if part is None:
+        raise ArtifactMissingError(f"{index.path} has no sparse part", hint="build it with one: --sparse MODEL")
+    name = model or (part.encoder.model if part.encoder else None)
+    if name is None:
+        raise InputError(
+            f"the sparse vectors of {index.path} were computed elsewhere, so those of queries must be given",
+            hint="give them: --query-vectors FILE, or name their model: --sparse MODEL",
+        )
+    return load_sparse_encoder(name, device=device, expected=part.encoder)
+
+
 class Retriever:
     """Answers queries over an index: retrieve with each stage, fuse, cut.
 
     Args:
         index: an open index, or the path of one.
-        using: `lexical`, `dense` or `hybrid`; None takes hybrid where the index holds both parts, else the one it has.
-        fusion: how hybrid puts the two lists together; min-max sum by default.
+        using: `lexical`, `sparse` or `dense`; several as `lexical+sparse`; or `hybrid`, all that the index holds. None
+            takes hybrid where the index holds several parts, else the one it has.
+        fusion: how several lists are put together; min-max sum by default.
         encoder: the query side of the dense part; None loads the model that the index was built with, at first use.
+        sparse_encoder: that of the learned-sparse part, in the same way; or `StoredQueries`.
         by_document: of an index of passages, return the best passage of each document; k counts documents.
         device: torch's device for that model.
         threads: cores for a batch; None takes all there are.
@@ -61,40 +102,46 @@ class Retriever:
         using: str | None = None,
         fusion: Fusion | None = None,
         encoder: Encoder | None = None,
+        sparse_encoder: SparseEncoder | StoredQueries | None = None,
         by_document: bool = False,
         device: str | None = None,
         threads: int | None = None,
     ) -> None:
         self.index = index if isinstance(index, Index) else Index.open(index)
-        self.using = using or ("hybrid" if len(self.index.parts) > 1 else self.index.parts[0])
+        self.using = using or (HYBRID if len(self.index.parts) > 1 else self.index.parts[0])
+        self.stages = self._stages()
         self.fusion = fusion or MinMax()
         if encoder and self.index.manifest.dense:
             check_card(encoder.card, self.index.manifest.dense.encoder)
         self._encoder = encoder
+        if sparse_encoder and sparse_encoder.card and self.index.manifest.sparse and self.index.manifest.sparse.encoder:
+            check_card(sparse_encoder.card, self.index.manifest.sparse.encoder)
+        self._sparse_encoder = sparse_encoder
         # In an index of whole documents there is nothing to group.
         self._by_document = by_document and self.index.manifest.chunking is not None
         self._device = device
         if threads is not None and threads < 1:
             raise InputError(f"threads must be at least 1; got {threads}")
         self._threads = threads or os.cpu_count() or 1
-        self._check_parts()
 
-    def _check_parts(self) -> None:
-        if self.using not in MODES:
-            raise InputError(f"using must be one of {', '.join(MODES)}; got {self.using!r}")
-        for name in MODES[self.using]:
-            if name not in self.index.parts:
+    def _stages(self) -> tuple[str, ...]:
+        """The stages to search with; an error if the index lacks one."""
+        parts = self.index.parts
+        wanted = parse_using(self.using) or (tuple(parts) if len(parts) > 1 else ("lexical", "dense"))
+        for name in wanted:
+            if name not in parts:
                 raise ArtifactMissingError(
                     f"{self.index.path} has no {name} part, which {self.using} search needs; "
-                    f"it has: {', '.join(self.index.parts)}",
-                    hint=f"build it with one: --{name}" + (" MODEL" if name == "dense" else ""),
+                    f"it has: {', '.join(parts)}",
+                    hint=f"build it with one: --{name}" + (" MODEL" if name != "lexical" else ""),
                 )
+        return wanted
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides the hits, as JSON: how the index was built, and how its lists are fused."""
         manifest = self.index.manifest.model_dump(mode="json")
-        parts = {name: manifest[name] for name in MODES[self.using]}
+        parts = {name: manifest[name] for name in self.stages}
         fusion = {"fusion": {"method": type(self.fusion).__name__, **asdict(self.fusion)}} if len(parts) > 1 else {}
         return {
             "using": self.using,
@@ -104,16 +151,47 @@ class Retriever:
             **fusion,
         }
 
-    def search(self, query: str, k: int = 10, *, filter: Filter | None = None) -> list[Hit]:
+    def search(self, query: str, k: int = 10, *, filter: Filter | None = None, explain: bool = False) -> list[Hit]:
         """The best k documents of one query, with their texts; fewer where fewer match.
 
-        `filter` leaves out documents by their metadata, in the form of `retrieval.index.documents.filters`.
+        Args:
+            query: its text.
+            k: hits.
+            filter: leaves out documents by their metadata, in the form of `retrieval.index.documents.filters`.
+            explain: fill in the hits' `terms`, where a learned-sparse part took part.
         """
-        return self.resolve(self.search_batch([query], k, filter=filter), 0)
+        hits = self.search_batch([query], k, filter=filter)
+        resolved = self.resolve(hits, 0)
+        return self._explained(query, hits.row(0)[0], resolved) if explain and "sparse" in self.stages else resolved
 
-    async def asearch(self, query: str, k: int = 10, *, filter: Filter | None = None) -> list[Hit]:
+    async def asearch(
+        self, query: str, k: int = 10, *, filter: Filter | None = None, explain: bool = False
+    ) -> list[Hit]:
         """The same as `search`, in a thread, so that an event loop goes on meanwhile."""
-        return await asyncio.to_thread(self.search, query, k, filter=filter)
+        return await asyncio.to_thread(self.search, query, k, filter=filter, explain=explain)
+
+    def _explained(self, query: str, ordinals: NDArray[np.int64], hits: list[Hit]) -> list[Hit]:
+        """The hits, with what each token of the query's sparse vector added to them."""
+        assert self.index.sparse
+        if not query.strip():
+            return hits
+        weights = self._query_side().encode_queries([query]).row(0)
+        literal = getattr(self._sparse_encoder, "literal_tokens", None)
+        in_query = literal(query) if literal else None
+        explained = []
+        for ordinal, hit in zip(ordinals.tolist(), hits, strict=True):
+            has_text = literal is not None and self.index.manifest.stores_text
+            in_document = literal(self.index.documents[ordinal].contents) if literal and has_text else None
+            terms = {
+                token: TermSignal(
+                    score,
+                    None if in_query is None else token in in_query,
+                    None if in_document is None else token in in_document,
+                )
+                for token, score in self.index.sparse.contributions(weights, ordinal).items()
+            }
+            explained.append(replace(hit, terms=terms))
+        return explained
 
     def search_batch(self, queries: Sequence[str], k: int = 10, *, filter: Filter | None = None) -> Hits:
         """The best k documents of each query, as arrays; `ids` turns ordinals into ids.
@@ -134,9 +212,9 @@ class Retriever:
 
     def _ranked(self, queries: Sequence[str], k: int, depth: int, allowed: NDArray[np.bool_] | None) -> Hits:
         """Retrieve with each stage, fuse `depth` hits of each where there are several, cut."""
-        if self.using != "hybrid":
-            return self._retrieve(self.using, queries, k, allowed)
-        lists = {name: self._retrieve(name, queries, depth, allowed) for name in MODES[self.using]}
+        if len(self.stages) == 1:
+            return self._retrieve(self.stages[0], queries, k, allowed)
+        lists = {name: self._retrieve(name, queries, depth, allowed) for name in self.stages}
         return fuse(lists, self.fusion, k)
 
     def _grouped(self, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
@@ -159,18 +237,13 @@ class Retriever:
         return [self._hit(hits, query, i) for i in range(hits.counts[query])]
 
     def _retrieve(self, stage: str, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
-        search = self._search_lexical if stage == "lexical" else self._search_dense
-        return search(queries, k, allowed)
-
-    def _search_lexical(self, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
-        assert self.index.lexical
-        return self.index.lexical.search(queries, k, self._threads, allowed)
-
-    def _search_dense(self, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
-        assert self.index.dense
+        if stage == "lexical":
+            assert self.index.lexical
+            return self.index.lexical.search(queries, k, self._threads, allowed)
+        search = self._search_sparse if stage == "sparse" else self._search_dense
+        # An encoder makes something of white space too, which nobody asked for.
         asked = [i for i, query in enumerate(queries) if query.strip()]
-        vectors = self._encode([queries[i] for i in asked])
-        found = self.index.dense.search(vectors, k, self._threads, allowed)
+        found = search([queries[i] for i in asked], k, allowed)
         if len(asked) == len(queries):
             return found
         hits = Hits.empty(len(queries), found.ordinals.shape[1], found.kind)
@@ -178,14 +251,26 @@ class Retriever:
             getattr(hits, name)[asked] = getattr(found, name)
         return hits
 
-    def _encode(self, queries: list[str]) -> NDArray[np.float32]:
-        """The queries' vectors, (n, d); without queries, no model is loaded."""
+    def _search_sparse(self, queries: list[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
+        """Without queries, no model is loaded."""
+        assert self.index.sparse
+        vectors = self._query_side().encode_queries(queries) if queries else SparseVectors.of([])
+        return self.index.sparse.search(vectors, k, self._threads, allowed)
+
+    def _query_side(self) -> SparseEncoder | StoredQueries:
+        if self._sparse_encoder is None:
+            self._sparse_encoder = load_sparse_query_encoder(self.index, self._device)
+        return self._sparse_encoder
+
+    def _search_dense(self, queries: list[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
+        """Without queries, no model is loaded."""
         assert self.index.dense
-        if not queries:
-            return np.empty((0, self.index.dense.dimensions), dtype=np.float32)
-        if self._encoder is None:
-            self._encoder = load_query_encoder(self.index, self._device)
-        return self._encoder.encode_queries(queries)
+        vectors = np.empty((0, self.index.dense.dimensions), dtype=np.float32)
+        if queries:
+            if self._encoder is None:
+                self._encoder = load_query_encoder(self.index, self._device)
+            vectors = self._encoder.encode_queries(queries)
+        return self.index.dense.search(vectors, k, self._threads, allowed)
 
     def _hit(self, hits: Hits, query: int, i: int) -> Hit:
         document = self.index.documents[int(hits.ordinals[query, i])]
@@ -203,5 +288,5 @@ class Retriever:
             text=document.text,
             metadata=document.metadata,
             passage=document.passage,
-            signals=signals or {self.using: Signal(rank=i + 1, score=score)},
+            signals=signals or {self.stages[0]: Signal(rank=i + 1, score=score)},
         )

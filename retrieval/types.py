@@ -19,6 +19,7 @@ __all__ = [
     "Signal",
     "Signals",
     "SparseVectors",
+    "TermSignal",
 ]
 
 
@@ -165,10 +166,23 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class TermSignal:
+    """What one token added to a learned-sparse score: its weight in the query times that in the document.
+
+    `in_query` and `in_document` say whether it stands in the text, or is an expansion; None where nobody can tell.
+    """
+
+    score: float
+    in_query: bool | None = None
+    in_document: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One answer to one query, with the document's text and what each stage said of it.
 
-    The text is empty where the index keeps none.
+    The text is empty where the index keeps none. `terms` holds what each token added to a learned-sparse score, the
+    most first, where that was asked for.
     """
 
     id: str
@@ -179,6 +193,7 @@ class Hit:
     metadata: Mapping[str, Any]
     signals: Mapping[str, Signal]
     passage: Passage | None = None
+    terms: Mapping[str, TermSignal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

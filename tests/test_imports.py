@@ -25,10 +25,12 @@ MAY_IMPORT = {
     "rerank": WORDS,
     "beir_eval": WORDS | TEXTS,
     "chunking": WORDS | {"index"},
-    "building": WORDS | TEXTS | {"chunking", "index"},
-    "indexing": WORDS | TEXTS | {"building", "chunking", "index", "encoders"},
-    "pipeline": WORDS | LISTS | {"index", "encoders", "indexing"},
-    "evaluating": WORDS | TEXTS | LISTS | {"index", "encoders", "indexing", "pipeline", "beir_eval"},
+    "vectors": WORDS | {"formats"},
+    "encoding": WORDS | {"vectors", "index"},
+    "building": WORDS | TEXTS | {"chunking", "encoding", "index", "vectors"},
+    "indexing": WORDS | TEXTS | {"building", "chunking", "index", "encoders", "vectors"},
+    "pipeline": WORDS | LISTS | {"index", "encoders", "indexing", "vectors"},
+    "evaluating": WORDS | TEXTS | LISTS | {"index", "encoders", "indexing", "pipeline", "beir_eval", "vectors"},
     # The front doors may import everything but each other.
     **dict.fromkeys(("cli", "serve", "integrations", "distributed"), None),
 }

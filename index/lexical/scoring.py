@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.index.postings.merging import Merger, Source, write_postings
+from retrieval.index.postings.reader import Impacts
 
 __all__ = ["ABSENT", "merge_scored"]
 
@@ -20,7 +21,7 @@ def merge_scored(
     live: NDArray[np.bool_],
     bm25: BM25,
     out: Path,
-    impacts: str = "exact",
+    impacts: Impacts = "exact",
     *,
     reorder: bool = False,
 ) -> float:

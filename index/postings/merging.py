@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from retrieval.index.postings.reader import FREQUENCIES, LENGTHS, ORDER, STEPS, StoredPostings, sorted_within
+from retrieval.index.postings.reader import FREQUENCIES, LENGTHS, ORDER, STEPS, Impacts, StoredPostings, sorted_within
 from retrieval.index.postings.runs import RunsWriter
 from retrieval.index.postings.vocabulary import write_vocabulary
 from retrieval.index.storage.arrays import ArrayAppender
@@ -54,7 +54,7 @@ def write_postings(
     lengths: NDArray[np.int32],
     impacts_of: ImpactsOf,
     out: Path,
-    impacts: str = "exact",
+    impacts: Impacts = "exact",
     *,
     scale: float | None = None,
     keep_values: bool = True,

@@ -10,7 +10,7 @@ the search kernels read them; see `retrieval.index.kernels.layout`.
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ __all__ = [
     "LENGTHS",
     "ORDER",
     "STEPS",
+    "Impacts",
     "PostingsReader",
     "ShardReader",
     "StoredPostings",
@@ -37,10 +38,13 @@ __all__ = [
 
 _FREQUENCY_TYPES = (np.uint8, np.uint16, np.int32)
 
-IMPACT_TYPES = {"exact": np.float32, "u16": np.uint16, "u8": np.uint8}
-"""How impacts are stored, by name."""
+Impacts = Literal["exact", "u16", "u8"]
+"""How impacts are stored: as they are, or in steps of 16 or 8 bits."""
 
-STEPS = {"u16": 65_535, "u8": 255}
+IMPACT_TYPES: dict[Impacts, type[np.number]] = {"exact": np.float32, "u16": np.uint16, "u8": np.uint8}
+"""Of each kind of impacts."""
+
+STEPS: dict[Impacts, int] = {"u16": 65_535, "u8": 255}
 """The largest impact of those that are stored in steps."""
 
 LENGTHS, ORDER, FREQUENCIES = "lengths.npy", "order.npy", "frequencies.npy"
@@ -120,7 +124,7 @@ class PostingsReader:
     """
 
     def __init__(
-        self, folder: Folder, rows: int, impacts: str, *, reorder: bool = False, scale: float | None = None
+        self, folder: Folder, rows: int, impacts: Impacts, *, reorder: bool = False, scale: float | None = None
     ) -> None:
         self._rows = rows
         self._scale = scale
@@ -158,7 +162,7 @@ class PostingsReader:
         n_terms = len(self.vocabulary)
         _expect(n_terms + 1, self.starts, self.run_starts)
         _expect(int(self.starts.slice(n_terms, n_terms + 1)[0]), self.ordinals, self.impacts)
-        _expect(len(self.ordinals), *([self._frequencies] if self._frequencies else []))
+        _expect(len(self.ordinals), *([self._frequencies] if self._frequencies is not None else []))
         n_runs = int(self.run_starts.slice(n_terms, n_terms + 1)[0])
         _expect(n_runs, self.windows, self.lasts, self.maxima, self.buckets)
         _expect(self._rows, self.lengths, *([self._order] if self._order else []))
@@ -226,12 +230,12 @@ class PostingsReader:
     @property
     def value_type(self) -> np.dtype[Any]:
         """Of the values."""
-        if self._frequencies:
+        if self._frequencies is not None:
             return self._frequencies.dtype
         return self.impacts.dtype if self._scale == 1 else np.dtype(np.float32)
 
     def _values(self, start: int, stop: int) -> NDArray[Any]:
-        if self._frequencies:
+        if self._frequencies is not None:
             return self._frequencies.slice(start, stop)
         impacts = self.impacts.slice(start, stop)
         return impacts if self._scale == 1 else (impacts * np.float64(self._scale or 1)).astype(np.float32)
@@ -244,6 +248,28 @@ class PostingsReader:
         ordinals = self.ordinals.slice(int(starts[0]), int(starts[-1])).astype(np.int32)
         ordinals += np.repeat(bases, self.lasts.slice(*runs).astype(np.int64) + 1)
         return ordinals
+
+    def window(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+        """The postings of one window: the places of documents, their terms and impacts, by document and then term."""
+        runs = np.flatnonzero(self.windows.all() == number)
+        sizes = self.lasts.all()[runs].astype(np.int64) + 1
+        firsts = self._begins()[runs]
+        postings = np.arange(sizes.sum()) + np.repeat(firsts - (np.cumsum(sizes) - sizes), sizes)
+        terms = np.searchsorted(self.run_starts.all(), runs, side="right") - 1
+        places = self.ordinals.all()[postings].astype(np.int64)
+        by_place = np.argsort(places, kind="stable")
+        found = (number << WINDOW_BITS) + places, np.repeat(terms, sizes), self.impacts.all()[postings]
+        return found[0][by_place], found[1][by_place], found[2][by_place]
+
+    def impact(self, term: int, ordinal: int) -> float:
+        """The stored impact of a term in a document; 0 where the document does not hold it."""
+        start, stop = (int(place) for place in self.starts.slice(term, term + 2))
+        place = ordinal if self.order is None else int(np.flatnonzero(self.order == ordinal)[0])
+        places = self._places(term, term + 1)
+        found = int(np.searchsorted(places, place))
+        if found == stop - start or places[found] != place:
+            return 0.0
+        return float(self.impacts.slice(start + found, start + found + 1)[0])
 
     def problems(self) -> list[str]:
         """Read all of it, and name what cannot be."""
@@ -267,7 +293,7 @@ class PostingsReader:
             yield f"{self.ordinals.file.path}: names a document that does not exist"
             return
         ordinals = places if self.order is None else self.order[places]
-        frequencies = self._frequencies.all() if self._frequencies else None
+        frequencies = self._frequencies.all() if self._frequencies is not None else None
         counted = np.bincount(ordinals, weights=frequencies, minlength=len(lengths))
         if np.any((counted > 0) & (counted != lengths)):
             yield f"{self.lengths.file.path}: does not fit the documents' postings"

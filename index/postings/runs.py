@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from retrieval.index.kernels.layout import BUCKETS, LONG_RUN, WINDOW, WINDOW_BITS
-from retrieval.index.postings.reader import IMPACT_TYPES, STEPS
+from retrieval.index.postings.reader import IMPACT_TYPES, STEPS, Impacts
 from retrieval.index.storage.arrays import ArrayAppender
 
 __all__ = ["RunsWriter"]
@@ -18,7 +18,7 @@ __all__ = ["RunsWriter"]
 class RunsWriter:
     """Appends the postings of terms, one block of terms after the other."""
 
-    def __init__(self, folder: Path, rows: int, impacts: str, scale: float) -> None:
+    def __init__(self, folder: Path, rows: int, impacts: Impacts, scale: float) -> None:
         self._stack = ExitStack()
         self._type = np.dtype(IMPACT_TYPES[impacts])
         self._scale = scale

@@ -24,19 +24,25 @@ from retrieval.cli.options import (
     LanguageOption,
     OnErrorName,
     PresetOption,
+    QueryVectorsOption,
     RestartOption,
+    SparseOption,
+    SparseVectorsOption,
     ThreadsOption,
     WeightOption,
     make_fusion,
     make_lexical,
+    sparse_source,
 )
 from retrieval.corpus import read_documents
 from retrieval.encoders.dense import load_encoder
+from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import InputError
 from retrieval.evaluating import evaluate, index_for
 from retrieval.indexing import Index, versions
-from retrieval.pipeline import MODES, Retriever, load_query_encoder
-from retrieval.protocols import Encoder
+from retrieval.pipeline import Retriever, load_query_encoder, load_sparse_query_encoder, parse_using
+from retrieval.protocols import SparseEncoder
+from retrieval.vectors import StoredQueries, VectorFile
 
 # A comma inside parentheses belongs to a measure: P(rel=2,judged_only=True)@5.
 _COMMA = re.compile(r",(?![^(]*\))")
@@ -61,9 +67,12 @@ def group() -> None:
 def run(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder in BEIR's layout.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where runs and results.json go, and a new index.")],
-    using: Annotated[str, typer.Option(metavar="NAMES", help="Systems: lexical, dense, hybrid; with commas.")] = (
-        "lexical"
-    ),
+    using: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES", help="Systems: lexical, sparse, dense, lexical+sparse, ..., hybrid; with commas."
+        ),
+    ] = "lexical",
     index: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The index to search; without it, one is built in OUT/index.")
     ] = None,
@@ -78,6 +87,9 @@ def run(
         typer.Option(help="Equal scores by id: descending as trec_eval, ascending as Anserini.", show_default=False),
     ] = None,
     dense: DenseOption = None,
+    sparse: SparseOption = None,
+    sparse_vectors: SparseVectorsOption = None,
+    query_vectors: QueryVectorsOption = None,
     lexical_engine: EngineOption = EngineName.NATIVE,
     bm25: PresetOption = None,
     language: LanguageOption = _LANGUAGE,
@@ -105,12 +117,17 @@ def run(
         raise InputError(
             "--lexical-engine, --bm25 and --language are for a new index; the one of --index has settings of its own"
         )
+    source: SparseEncoder | VectorFile | None = None
     if index:
         opened = Index.open(index)
-        encoder = load_query_encoder(opened, device, model=dense) if _needs_dense(names) else None
+        needed = {stage for name in names for stage in parse_using(name) or opened.parts}
+        encoder = load_query_encoder(opened, device, model=dense) if "dense" in needed else None
         ids = opened.documents.all_document_ids()
     else:
-        encoder = _document_encoder(names, dense, device)
+        needed = _needed(names, dense, sparse or sparse_vectors)
+        encoder = load_encoder(dense, device=device) if dense else None
+        given = sparse_source(sparse, sparse_vectors)
+        source = load_sparse_encoder(given, device=device) if isinstance(given, str) else given
         ids = (document.id for document in read_documents(data))
     fit = check_fit(collection, ids)
     collection.problems.extend(fit.notes(keep_self=keep_self))
@@ -120,12 +137,23 @@ def run(
         options = make_lexical(bm25, language, engine=lexical_engine)
         with progress() as show:
             opened, is_new = index_for(
-                data, out / "index", options, encoder, overwrite=overwrite, restart=restart, progress=show
+                data, out / "index", options, encoder, source, overwrite=overwrite, restart=restart, progress=show
             )
         say(f"{out / 'index'}: {'built' if is_new else 'using the index that is there'}")
+    query_side: SparseEncoder | StoredQueries | None = None
+    if "sparse" in needed:
+        query_side = _query_side(opened, collection, source, query_vectors, sparse, device)
     # Collections judge documents, also where passages are indexed.
     retrievers = [
-        Retriever(opened, using=name, fusion=settings, encoder=encoder, by_document=True, threads=threads)
+        Retriever(
+            opened,
+            using=name,
+            fusion=settings,
+            encoder=encoder,
+            sparse_encoder=query_side,
+            by_document=True,
+            threads=threads,
+        )
         for name in names
     ]
     without_own = bool(fit.own) and not keep_self
@@ -143,19 +171,38 @@ def run(
 def _systems(using: str) -> list[str]:
     """The names, each once; checked before an index is built for them."""
     names = list(dict.fromkeys(name.strip() for name in using.split(",")))
-    if unknown := [name for name in names if name not in MODES]:
-        raise InputError(f"--using takes {', '.join(MODES)}, with commas; got {unknown[0]!r}")
+    for name in names:
+        parse_using(name)
     return names
 
 
-def _needs_dense(names: list[str]) -> bool:
-    return any("dense" in MODES[name] for name in names)
-
-
-def _document_encoder(names: list[str], dense: str | None, device: str | None) -> Encoder | None:
-    if dense is None and _needs_dense(names):
+def _needed(names: list[str], dense: str | None, sparse: object) -> set[str]:
+    """The parts that a new index must have for these systems; an error if nothing says what makes one of them."""
+    given = {"lexical", *(["dense"] if dense else []), *(["sparse"] if sparse else [])}
+    needed = {stage for name in names for stage in parse_using(name) or (given if len(given) > 1 else {"dense"})}
+    if "dense" in needed - given:
         raise InputError("dense search needs a model", hint="name one: --dense minilm")
-    return load_encoder(dense, device=device) if dense else None
+    if "sparse" in needed - given:
+        raise InputError(
+            "sparse search needs a model or vectors", hint="name one: --sparse MODEL, --sparse-vectors FILE"
+        )
+    return needed
+
+
+def _query_side(
+    index: Index,
+    collection: Collection,
+    source: SparseEncoder | VectorFile | None,
+    vectors: Path | None,
+    model: str | None,
+    device: str | None,
+) -> SparseEncoder | StoredQueries:
+    """What gives the collection's queries their sparse vectors."""
+    if vectors:
+        return StoredQueries.read(vectors, collection.queries)
+    if source is None or isinstance(source, VectorFile):
+        return load_sparse_query_encoder(index, device, model=model)
+    return source
 
 
 def _environment(index: Index) -> dict[str, Any]:

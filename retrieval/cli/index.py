@@ -4,16 +4,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from retrieval.building import SHARD_DOCUMENTS
 from retrieval.chunking import parse_chunking
-from retrieval.cli.console import print_json, print_table, progress, say
+from retrieval.cli.console import progress, say
+from retrieval.cli.encode import vectors
+from retrieval.cli.info import DirectoryArgument, info, tell, verify
 from retrieval.cli.options import (
     DenseOption,
     DeviceOption,
+    DocumentTopOption,
     EngineName,
     EngineOption,
     IdFieldOption,
@@ -24,24 +27,33 @@ from retrieval.cli.options import (
     OnErrorName,
     OnErrorOption,
     PresetOption,
+    QueryTopOption,
     RestartOption,
     ShardOption,
+    SparseImpactsOption,
+    SparseOption,
+    SparseVectorsOption,
     TextFieldOption,
     TitleFieldOption,
     make_columns,
     make_lexical,
     parse_filter,
+    sparse_source,
 )
 from retrieval.corpus import ReadReport
-from retrieval.errors import ArtifactDamagedError, CorpusError, InputError
+from retrieval.encoders.sparse import load_sparse_encoder
+from retrieval.errors import CorpusError, InputError
 from retrieval.formats import STDIN
-from retrieval.index.artifact import problems_at
-from retrieval.index.journal import Journal
-from retrieval.index.manifest import LucenePart, Provenance, read_manifest
+from retrieval.index.sparse.options import SparseOptions
 from retrieval.indexing import Index
-from retrieval.pipeline import load_query_encoder
+from retrieval.pipeline import load_query_encoder, load_sparse_query_encoder
+from retrieval.protocols import SparseEncoder
+from retrieval.vectors import VectorFile
 
 app = typer.Typer(help="Build an index, change it, look at it, check it.", no_args_is_help=True)
+app.command()(info)
+app.command()(verify)
+app.command()(vectors)
 
 CorpusArgument = Annotated[
     list[str],
@@ -50,7 +62,6 @@ CorpusArgument = Annotated[
         help="BEIR folder, JSONL (also .gz, .zst), CSV, TSV, Parquet, a folder of text or Markdown, - for stdin.",
     ),
 ]
-DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
 
 
 @app.command()
@@ -59,6 +70,11 @@ def build(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the index goes: a new or empty folder.")],
     lexical: Annotated[bool, typer.Option(help="Build the lexical part.")] = True,
     dense: DenseOption = None,
+    sparse: SparseOption = None,
+    sparse_vectors: SparseVectorsOption = None,
+    query_top: QueryTopOption = None,
+    document_top: DocumentTopOption = None,
+    sparse_impacts: SparseImpactsOption = ImpactsName.EXACT,
     lexical_engine: EngineOption = EngineName.NATIVE,
     bm25: PresetOption = None,
     method: Annotated[str | None, typer.Option(help="lucene, robertson, atire, bm25l or bm25+.")] = None,
@@ -115,6 +131,8 @@ def build(
             out,
             lexical=options if lexical else False,
             dense=dense,
+            sparse=_built_source(sparse, sparse_vectors, query_top, document_top, device),
+            sparse_options=SparseOptions(impacts=sparse_impacts.value),
             device=device,
             overwrite=overwrite,
             restart=restart,
@@ -126,7 +144,7 @@ def build(
             report=report,
             progress=show,
         )
-    _tell(index, report, json=json)
+    tell(index, report, json=json)
 
 
 @app.command()
@@ -145,6 +163,10 @@ def add(
     dense: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Where the dense part's model is now, if it has moved.")
     ] = None,
+    sparse: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Where the sparse part's model is now, if it has moved.")
+    ] = None,
+    sparse_vectors: SparseVectorsOption = None,
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -156,6 +178,7 @@ def add(
             corpus,
             replace=replace,
             encoder=load_query_encoder(before, device, model=dense) if dense else None,
+            sparse=_added_source(before, sparse, sparse_vectors, device),
             device=device,
             restart=restart,
             columns=make_columns(id_field, title_field, text_field),
@@ -164,7 +187,7 @@ def add(
             report=report,
             progress=show,
         )
-    _tell(index, report, json=json)
+    tell(index, report, json=json)
 
 
 @app.command()
@@ -186,13 +209,35 @@ def delete(
         raise InputError("nothing to delete: name ids, --ids-from FILE or --filter JSON")
     before = Index.open(directory)
     index = before.delete(named, filter=parse_filter(filter), missing_ok=missing_ok)
-    _tell(index, None, json=json)
+    tell(index, None, json=json)
 
 
 @app.command()
 def compact(directory: DirectoryArgument, json: JsonOption = False) -> None:
     """Make one segment of all, without what deleted documents left; no search changes."""
-    _tell(Index.open(directory).compact(), None, json=json)
+    tell(Index.open(directory).compact(), None, json=json)
+
+
+def _built_source(
+    model: str | None, file: Path | None, query_top: int | None, document_top: int | None, device: str | None
+) -> SparseEncoder | VectorFile | None:
+    """What gives the documents their sparse vectors; None for no sparse part."""
+    source = sparse_source(model, file)
+    if isinstance(source, str):
+        return load_sparse_encoder(source, device=device, query_top=query_top, document_top=document_top)
+    if query_top or document_top:
+        raise InputError("--query-top and --document-top are for --sparse MODEL")
+    return source
+
+
+def _added_source(
+    index: Index, model: str | None, vectors: Path | None, device: str | None
+) -> SparseEncoder | VectorFile | None:
+    """What gives new documents their sparse vectors; None for the model that the index was built with."""
+    if (model or vectors) and index.manifest.sparse is None:
+        raise InputError(f"{index.path} has no sparse part", hint="leave out --sparse and --sparse-vectors")
+    source = sparse_source(model, vectors)
+    return load_sparse_query_encoder(index, device, model=source) if isinstance(source, str) else source
 
 
 @contextmanager
@@ -211,126 +256,3 @@ def _lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise CorpusError(str(path), None, f"not UTF-8 ({error})") from error
     return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
-
-
-def _tell(index: Index, report: ReadReport | None, *, json: bool) -> None:
-    """Say what there is now, and what was passed over."""
-    if report and report.skipped:
-        say(f"skipped {report.skipped} of {report.skipped + report.read} records, among them:")
-        for example in report.examples:
-            say(f"  {example}")
-    say(f"{index.path}: {len(index):,} {_unit(index)}, {' and '.join(index.parts)}, {_megabytes(index.bytes)}")
-    if json:
-        print_json({**_summary(index), **({"skipped": report.skipped} if report else {})})
-
-
-def _unit(index: Index) -> str:
-    return "passages" if index.manifest.chunking else "documents"
-
-
-@app.command()
-def info(directory: DirectoryArgument, json: JsonOption = False) -> None:
-    """Show what an index holds and how it was made."""
-    index = Index.open(directory)
-    if json:
-        print_json(_summary(index))
-        return
-    manifest = index.manifest
-    rows = [
-        [_unit(index), f"{len(index):,}"],
-        ["segments", _segments(index)],
-        ["size", f"{_megabytes(index.bytes)} ({', '.join(_sizes(index))})"],
-        ["texts", "kept" if manifest.stores_text else "not kept"],
-        *([["passages", _settings(manifest.chunking)]] if manifest.chunking else []),
-        *_lexical_rows(index),
-        *_dense_rows(index),
-        ["fingerprint", manifest.fingerprint],
-        ["corpus", ", ".join(manifest.provenance.corpus)],
-        ["built", _origin(manifest.provenance)],
-        *([["changed", _origin(manifest.changed)]] if manifest.changed else []),
-        *_unfinished_rows(index),
-    ]
-    print_table(["", str(directory)], rows, figures=False)
-
-
-def _segments(index: Index) -> str:
-    sizes = ", ".join(f"{segment.rows:,}" for segment in index.manifest.segments)
-    deleted = index.manifest.deleted
-    gone = f"; {deleted:,} deleted" if deleted else ""
-    return f"{len(index.manifest.segments)} ({sizes}{gone})" if sizes else "0"
-
-
-def _sizes(index: Index) -> Iterator[str]:
-    """The size of each part."""
-    sizes = {"documents": 0, "lexical": 0, "dense": 0}
-    for name, entry in index.manifest.files.items():
-        part = "lexical" if "/lexical/" in name or "/lucene/" in name else "dense" if "/vector" in name else "documents"
-        sizes[part] += entry.bytes
-    return (f"{part} {_megabytes(size)}" for part, size in sizes.items() if size)
-
-
-def _settings(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
-
-
-def _origin(origin: Provenance) -> str:
-    return f"{origin.created}, version {origin.versions.get('retrieval-engine', 'unknown')}: {' '.join(origin.command)}"
-
-
-def _lexical_rows(index: Index) -> Iterator[list[str]]:
-    part = index.manifest.lexical
-    if part is None or index.lexical is None:
-        return
-    terms = ["terms", f"{index.lexical.n_terms:,} ({index.lexical.n_postings:,} postings)"]
-    if isinstance(part, LucenePart):
-        yield ["lexical", f"Lucene {part.version}, k1 {part.k1:g}, b {part.b:g}"]
-        yield terms
-        yield ["analyzer", part.analyzer]
-    else:
-        bm25, analyzer = part.bm25, part.analyzer
-        yield ["lexical", f"{bm25.method}, k1 {bm25.k1:g}, b {bm25.b:g}"]
-        if part.impacts != "exact":
-            yield ["impacts", f"{part.impacts}, in steps of {part.scale:.3g}"]
-        if part.reorder:
-            yield ["order", "similar documents side by side"]
-        yield terms
-        yield ["analyzer", f"{analyzer.tokenizer}, {len(analyzer.stopwords)} stop words, stemmer {analyzer.stemmer}"]
-
-
-def _dense_rows(index: Index) -> Iterator[list[str]]:
-    if dense := index.manifest.dense:
-        yield ["dense", f"{dense.encoder.model}, {dense.similarity}"]
-        yield ["vectors", f"{dense.vectors:,} × {dense.dimensions}"]
-        yield ["weights", str(dense.encoder.weights)]
-
-
-@app.command()
-def verify(directory: DirectoryArgument, json: JsonOption = False) -> None:
-    """Read every file of an index: its checksum, and whether its parts are sound and fit together."""
-    problems = problems_at(directory)
-    files = len(read_manifest(directory).files)
-    if json:
-        print_json({"path": str(directory), "files": files, "problems": problems})
-    for problem in problems:
-        say(problem)
-    if problems:
-        raise ArtifactDamagedError(
-            f"{directory} is not as it was written: {len(problems)} problem{'s' if len(problems) > 1 else ''}",
-            hint="restore the index from a copy, or build it again",
-        )
-    say(f"{directory}: {files} files as they were written, and sound")
-
-
-def _unfinished_rows(index: Index) -> Iterator[list[str]]:
-    journal = Journal.read(index.path)
-    if journal and journal.work != index.manifest.work:
-        yield ["unfinished", f"{journal.settings['job']} of {journal.rows:,} {_unit(index)} so far"]
-
-
-def _summary(index: Index) -> dict[str, Any]:
-    content = index.manifest.model_dump(mode="json", exclude={"files"})
-    return {"path": str(index.path), "bytes": index.bytes, **content}
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"

@@ -1,6 +1,7 @@
 """Options that several commands share, and what they stand for."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -12,13 +13,48 @@ from retrieval.fusion import Fusion, MinMax, ReciprocalRank, ZScore
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.indexing import LexicalOptions, LuceneOptions
-from retrieval.pipeline import MODES
+from retrieval.pipeline import STAGES
+from retrieval.vectors import VectorFile
 
 # ruff: noqa: D101 - the names say it
 
 DenseOption = Annotated[
     str | None,
     typer.Option("--dense", metavar="MODEL", help="Dense part: minilm, a Hugging Face id or a local folder."),
+]
+SparseOption = Annotated[
+    str | None,
+    typer.Option("--sparse", metavar="MODEL", help="Learned-sparse part: a Hugging Face id or a local folder."),
+]
+SparseVectorsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--sparse-vectors",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help='Learned-sparse part of vectors computed elsewhere: JSONL of {"id", "vector": {token: weight}}.',
+    ),
+]
+QueryTopOption = Annotated[
+    int | None,
+    typer.Option("--query-top", min=1, metavar="N", help="Keep the N largest weights of a query.", show_default=False),
+]
+DocumentTopOption = Annotated[
+    int | None,
+    typer.Option(
+        "--document-top", min=1, metavar="N", help="Keep the N largest weights of a document.", show_default=False
+    ),
+]
+QueryVectorsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--query-vectors",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="The queries' sparse vectors, by their ids, in the same form.",
+    ),
 ]
 DeviceOption = Annotated[
     str | None, typer.Option(metavar="DEVICE", help="torch's device for the model, such as cpu or cuda:1.")
@@ -59,6 +95,9 @@ class ImpactsName(StrEnum):
 
 
 ImpactsOption = Annotated[ImpactsName, typer.Option(help="How scores are stored: exact, or in steps of 16 or 8 bits.")]
+SparseImpactsOption = Annotated[
+    ImpactsName, typer.Option(help="How sparse weights are stored: exact, or in steps of 16 or 8 bits.")
+]
 
 
 class EngineName(StrEnum):
@@ -124,12 +163,19 @@ def make_fusion(name: FusionName, weights: list[str] | None, depth: int) -> Fusi
 
 def _weight(text: str) -> tuple[str, float]:
     stage, _, number = text.partition("=")
-    if stage not in MODES["hybrid"]:
-        raise InputError(f"--weight takes STAGE=NUMBER with a stage of {', '.join(MODES['hybrid'])}; got {text!r}")
+    if stage not in STAGES:
+        raise InputError(f"--weight takes STAGE=NUMBER with a stage of {', '.join(STAGES)}; got {text!r}")
     try:
         return stage, float(number)
     except ValueError as error:
         raise InputError(f"--weight takes STAGE=NUMBER, as lexical=0.5; got {text!r}") from error
+
+
+def sparse_source(model: str | None, vectors: Path | None) -> str | VectorFile | None:
+    """Where a sparse part's vectors come from: a model's name, a file of them, or nowhere."""
+    if model and vectors:
+        raise InputError("--sparse and --sparse-vectors exclude each other: vectors come from a model or from a file")
+    return VectorFile(vectors) if vectors else model
 
 
 def make_lexical(

@@ -17,6 +17,7 @@ from retrieval.cli.options import (
     FusionName,
     FusionOption,
     JsonOption,
+    QueryVectorsOption,
     ThreadsOption,
     WeightOption,
     make_fusion,
@@ -25,10 +26,13 @@ from retrieval.cli.options import (
 from retrieval.corpus import read_queries
 from retrieval.files import is_unicode, write_whole
 from retrieval.indexing import Index
-from retrieval.pipeline import Retriever, load_query_encoder
-from retrieval.types import Hit
+from retrieval.pipeline import Retriever, load_query_encoder, load_sparse_query_encoder
+from retrieval.types import Hit, Query, TermSignal
+from retrieval.vectors import StoredQueries, read_vectors
 
 _SNIPPET = 200
+# Tokens of a sparse score that are shown.
+_TERMS = 12
 
 
 class By(StrEnum):
@@ -49,7 +53,10 @@ def search(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The index.")],
     query: Annotated[str | None, typer.Argument(metavar="QUERY", help="The question.")] = None,
     k: Annotated[int, typer.Option("-k", min=0, help="Hits per query.")] = 10,
-    using: Annotated[str | None, typer.Option(help="lexical, dense or hybrid; the most that the index holds.")] = None,
+    using: Annotated[
+        str | None,
+        typer.Option(help="lexical, sparse, dense, some as lexical+sparse, or hybrid: all there are."),
+    ] = None,
     fusion: FusionOption = FusionName.MINMAX,
     weight: WeightOption = None,
     depth: DepthOption = 1000,
@@ -71,30 +78,48 @@ def search(
     dense: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Where the dense part's model is now, if it has moved.")
     ] = None,
+    sparse: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Where the sparse part's model is now, or which one made its vectors."),
+    ] = None,
+    query_vectors: QueryVectorsOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Answer QUERY, or each query of a file, from the index at DIR."""
-    if (query is None) == (queries is None):
+    batch = queries is not None or query_vectors is not None
+    if (query is None) != batch:
         raise typer.BadParameter("give either QUERY or --queries FILE")
-    if out is not None and queries is None:
+    if out is not None and not batch:
         raise typer.BadParameter("--out goes with --queries FILE")
     if query is not None and not is_unicode(query):
         raise typer.BadParameter("QUERY is not text in UTF-8")
+    if query_vectors is not None and sparse is not None:
+        raise typer.BadParameter("--query-vectors and --sparse exclude each other")
+    if query_vectors is not None and queries is None and using != "sparse":
+        raise typer.BadParameter("--query-vectors without the texts of --queries FILE is for --using sparse")
     index = Index.open(directory)
+    asked = _queries(queries, query_vectors) if batch else []
     retriever = Retriever(
         index,
         encoder=load_query_encoder(index, device, model=dense) if dense else None,
+        sparse_encoder=(
+            StoredQueries.read(query_vectors, asked)
+            if query_vectors
+            else load_sparse_query_encoder(index, device, model=sparse)
+            if sparse
+            else None
+        ),
         using=using,
         fusion=make_fusion(fusion, weight, depth),
         by_document=by is By.DOCUMENT,
         device=device,
         threads=threads,
     )
-    if queries is not None:
-        _write(_answers(retriever, queries, k, parse_filter(filter), RunFormat.JSONL if json else format, tag), out)
+    if batch:
+        _write(_answers(retriever, asked, k, parse_filter(filter), RunFormat.JSONL if json else format, tag), out)
         return
-    hits = retriever.search(query or "", k, filter=parse_filter(filter))
+    hits = retriever.search(query or "", k, filter=parse_filter(filter), explain=explain)
     if json:
         print_json({"query": query, "using": retriever.using, "k": k, "hits": [asdict(hit) for hit in hits]})
         return
@@ -104,10 +129,17 @@ def search(
         _show(hit, explain=explain)
 
 
+def _queries(path: Path | None, vectors: Path | None) -> list[Query]:
+    """The queries of a file; without one those that have a vector, by their ids."""
+    if path is not None:
+        return read_queries(path)
+    assert vectors is not None
+    return [Query(id=id_, text=id_) for id_, _ in read_vectors(vectors)]
+
+
 def _answers(
-    retriever: Retriever, path: Path, k: int, filter: dict[str, Any] | None, format: RunFormat, tag: str
+    retriever: Retriever, queries: list[Query], k: int, filter: dict[str, Any] | None, format: RunFormat, tag: str
 ) -> str:
-    queries = read_queries(path)
     hits = retriever.search_batch([query.text for query in queries], k, filter=filter)
     say(f"{len(queries)} queries, {int(hits.counts.sum())} hits")
     if format is RunFormat.TREC:
@@ -134,6 +166,17 @@ def _show(hit: Hit, *, explain: bool) -> None:
     if explain:
         for stage, signal in hit.signals.items():
             typer.echo(f"     {stage}: rank {signal.rank}, score {signal.score:.4f}")
+        for token, term in [*hit.terms.items()][:_TERMS]:
+            typer.echo(_printable(f"       {token} {term.score:.4f}{_expansion(term)}"))
+        if len(hit.terms) > _TERMS:
+            rest = sum(term.score for term in [*hit.terms.values()][_TERMS:])
+            typer.echo(f"       and {len(hit.terms) - _TERMS} more tokens {rest:.4f}")
+
+
+def _expansion(term: TermSignal) -> str:
+    """In which of the two a token does not stand, so that the model put it there."""
+    sides = [name for name, stands in (("query", term.in_query), ("document", term.in_document)) if stands is False]
+    return f" (expansion of the {' and the '.join(sides)})" if sides else ""
 
 
 def _printable(text: str) -> str:

@@ -21,7 +21,7 @@ from retrieval.index.manifest import MANIFEST
 from retrieval.index.storage.lock import LOCK
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever
-from tests.index.changing import FILTERS, ToyEncoder, document, small_pieces
+from tests.index.changing import ADDED, ENCODERS, FILTERS, document, small_pieces
 
 T = TypeVar("T")
 
@@ -109,7 +109,7 @@ def alter(path: Path, name: Path, other: bytes, rng: random.Random) -> str:
 def questions() -> dict[str, Probe]:
     """All that is searched for, by name; every answer can be compared."""
     found = {}
-    for using in ("lexical", "dense", "hybrid"):
+    for using in ("lexical", "sparse", "dense", "hybrid"):
         for filter_ in (None, FILTERS[0], FILTERS[7]):
             found[f"{using} {filter_}"] = _batch(using, filter_)
             found[f"{using} {filter_} alone"] = _alone(using, filter_)
@@ -118,7 +118,7 @@ def questions() -> dict[str, Probe]:
 
 def _batch(using: str, filter_: Mapping[str, Any] | None) -> Probe:
     def search(index: Index) -> Any:
-        retriever = Retriever(index, using=using, encoder=ToyEncoder(), threads=1)
+        retriever = Retriever(index, using=using, **ENCODERS, threads=1)
         return [
             (retriever.ids(ordinals), scores.tolist())
             for ordinals, scores in retriever.search_batch(_QUERIES, 5, filter=filter_).rows()
@@ -129,7 +129,7 @@ def _batch(using: str, filter_: Mapping[str, Any] | None) -> Probe:
 
 def _alone(using: str, filter_: Mapping[str, Any] | None) -> Probe:
     def search(index: Index) -> Any:
-        retriever = Retriever(index, using=using, encoder=ToyEncoder(), by_document=True, threads=1)
+        retriever = Retriever(index, using=using, **ENCODERS, by_document=True, threads=1)
         return [asdict(hit) for hit in retriever.search(_QUERIES[0], 4, filter=filter_)]
 
     return search
@@ -149,8 +149,8 @@ def _found(index: Index) -> list[tuple[str, str]]:
 
 
 CHANGES: dict[str, Callable[[Index], Index]] = {
-    "add": lambda index: index.add([document(number, 9 * number) for number in range(90, 95)], encoder=ToyEncoder()),
-    "replace": lambda index: index.add([document(7, 1), document(95)], replace=True, encoder=ToyEncoder()),
+    "add": lambda index: index.add([document(number, 9 * number) for number in range(90, 95)], **ADDED),
+    "replace": lambda index: index.add([document(7, 1), document(95)], replace=True, **ADDED),
     "delete": lambda index: index.delete(_IDS[1:3]),
     "delete by filter": lambda index: index.delete(filter=FILTERS[0]),
     "compact": lambda index: index.compact(),

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from retrieval.errors import FilterError
 from retrieval.indexing import Index
-from retrieval.pipeline import MODES, Retriever
+from retrieval.pipeline import HYBRID, Retriever
 from retrieval.protocols import Encoder
-from retrieval.types import Document, EncoderCard
+from retrieval.types import Document, EncoderCard, SparseVectors
 
 WORDS = ("wind", "storm", "sky", "plasma", "aurora", "night", "ion", "oxygen")
 QUERIES = ("wind", "storm sky night", "plasma plasma aurora", "unknown", "oxygen ion wind unknown")
@@ -45,7 +45,7 @@ FILTERS: tuple[Mapping[str, Any], ...] = (
 
 # What is handled piece by piece, in pieces so small that a few documents make many.
 _PIECES = {
-    "retrieval.building._BLOCK_DOCUMENTS": 3,
+    "retrieval.encoding._BLOCK_DOCUMENTS": 3,
     "retrieval.corpus._WINDOW": 3,
     "retrieval.index.dense.searcher._ROWS_AT_ONCE": 3,
     "retrieval.index.documents.store._ID_ROWS": 3,
@@ -55,6 +55,7 @@ _PIECES = {
     "retrieval.index.postings.merging._POSTINGS_AT_ONCE": 4,
     "retrieval.index.postings.search._QUERIES_AT_ONCE": 2,
     "retrieval.index.postings.vocabulary._TERMS_AT_ONCE": 2,
+    "retrieval.index.sparse.builder._SHARD_ROWS": 4,
     "retrieval.index.storage.files.BLOCK": 64,
     "retrieval.index.storage.files._SMALL": 0,  # every file is mapped
 }
@@ -101,6 +102,46 @@ class ToyEncoder:
         """All at once."""
         sums = [sum(map(_vector, text.split()), np.zeros(self.card.dimensions)) for text in texts]
         return np.array(sums, dtype=np.float32).reshape(len(texts), self.card.dimensions)
+
+
+class ToySparseEncoder:
+    """Weighs a word by its letters and how often it stands there; the next of WORDS expands it."""
+
+    card = EncoderCard(model="toy-sparse", dimensions=len(WORDS), similarity="dot")
+
+    def encode_documents(self, texts: Sequence[str], on_batch: Callable[[int], None]) -> SparseVectors:
+        """All at once."""
+        on_batch(len(texts))
+        return self.encode_queries(texts)
+
+    def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
+        """All at once, over the tokens of WORDS."""
+        rows = [self._row(text) for text in texts]
+        return SparseVectors(
+            tokens=WORDS,
+            offsets=np.cumsum([0, *map(len, rows)], dtype=np.int64),
+            columns=np.array([column for row in rows for column in sorted(row)], dtype=np.int32),
+            weights=np.array([row[column] for row in rows for column in sorted(row)], dtype=np.float32),
+        )
+
+    def literal_tokens(self, text: str) -> set[str]:
+        """The words that have a column."""
+        return {word for word in text.split() if word in WORDS}
+
+    def _row(self, text: str) -> dict[int, float]:
+        row: dict[int, float] = {}
+        for word in text.split():
+            if word in WORDS:
+                column = WORDS.index(word)
+                row[column] = row.get(column, 0.0) + len(word) / 3
+                row.setdefault((column + 1) % len(WORDS), 0.1)
+        return row
+
+
+# What a build, an addition and a Retriever take for all kinds of vectors.
+BUILT: dict[str, Any] = {"dense": ToyEncoder(), "sparse": ToySparseEncoder()}
+ADDED: dict[str, Any] = {"encoder": ToyEncoder(), "sparse": ToySparseEncoder()}
+ENCODERS: dict[str, Any] = {"encoder": ToyEncoder(), "sparse_encoder": ToySparseEncoder()}
 
 
 @cache
@@ -159,9 +200,17 @@ def answers(
         "allowed": [_allowed(index, ids, filter_) for filter_ in filters],
     }
     encoder = encoder or ToyEncoder()
-    for using in (mode for mode, parts in MODES.items() if set(parts) <= set(index.parts)):
+    modes = [*index.parts, *([HYBRID] if len(index.parts) > 1 else [])]
+    for using in modes:
         for by_document in (False, True) if index.manifest.chunking else (False,):
-            retriever = Retriever(index, using=using, encoder=encoder, by_document=by_document, threads=1)
+            retriever = Retriever(
+                index,
+                using=using,
+                encoder=encoder,
+                sparse_encoder=ToySparseEncoder(),
+                by_document=by_document,
+                threads=1,
+            )
             for filter_ in (None, *filters[len(index) % 6 :: 6]):
                 found[f"{using} {filter_} {by_document}"] = _hits(retriever, ids, filter_)
     return found

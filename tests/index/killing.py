@@ -21,7 +21,7 @@ import pytest
 
 from retrieval.indexing import Index
 from retrieval.protocols import Encoder
-from tests.index.changing import ToyEncoder, document
+from tests.index.changing import ToyEncoder, ToySparseEncoder, document
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ _ENCODE_SECONDS = 0.002
 
 def build(path: Path, encoder: Encoder, *, restart: bool = False) -> Index:
     """All of the corpus."""
-    return Index.build(CORPUS, path, dense=encoder, shard_documents=SHARD, restart=restart)
+    return Index.build(CORPUS, path, dense=encoder, sparse=ToySparseEncoder(), shard_documents=SHARD, restart=restart)
 
 
 def restart(path: Path, encoder: Encoder) -> Index:
@@ -50,17 +50,19 @@ def restart(path: Path, encoder: Encoder) -> Index:
 
 def overwrite(path: Path, encoder: Encoder) -> Index:
     """The same, in the place of another index."""
-    return Index.build(CORPUS, path, dense=encoder, shard_documents=SHARD, overwrite=True)
+    return Index.build(CORPUS, path, dense=encoder, sparse=ToySparseEncoder(), shard_documents=SHARD, overwrite=True)
 
 
 def add(path: Path, encoder: Encoder) -> Index:
     """New documents."""
-    return Index.open(path).add(MORE, encoder=encoder, shard_documents=SHARD)
+    return Index.open(path).add(MORE, encoder=encoder, sparse=ToySparseEncoder(), shard_documents=SHARD)
 
 
 def replace(path: Path, encoder: Encoder) -> Index:
     """Documents that take the place of others."""
-    return Index.open(path).add(CHANGED, replace=True, encoder=encoder, shard_documents=SHARD)
+    return Index.open(path).add(
+        CHANGED, replace=True, encoder=encoder, sparse=ToySparseEncoder(), shard_documents=SHARD
+    )
 
 
 def delete(path: Path, encoder: Encoder) -> Index:
@@ -129,7 +131,7 @@ class Killer:
 def small_blocks() -> Iterator[None]:
     """Within it, a few documents are encoded before the journal says so."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("retrieval.building._BLOCK_DOCUMENTS", BLOCK)
+        patch.setattr("retrieval.encoding._BLOCK_DOCUMENTS", BLOCK)
         yield
 
 

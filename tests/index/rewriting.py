@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from retrieval.indexing import Index
-from tests.index.changing import FILTERS, ToyEncoder, answers, document
+from tests.index.changing import ADDED, FILTERS, ToyEncoder, ToySparseEncoder, answers, document
 
 NUMBERS = range(60)
 
@@ -39,14 +39,19 @@ def _changed(index: Index, there: Versions, rng: random.Random) -> Index:
             version = rng.randrange(300)
             new = [number for number in rng.sample(NUMBERS, 12) if f"d{number}" not in there]
             there.update({f"d{number}": (number, version) for number in new})
-            return index.add([document(number, version) for number in new], encoder=ToyEncoder())
+            return index.add([document(number, version) for number in new], **ADDED)
         case "replace":
             version = rng.randrange(300)
             new = rng.sample(NUMBERS, rng.choice((1, 3, 30)))
             for number in new:
                 there.pop(f"d{number}", None)
                 there[f"d{number}"] = (number, version)
-            return index.add([document(number, version) for number in new], replace=True, encoder=ToyEncoder())
+            return index.add(
+                [document(number, version) for number in new],
+                replace=True,
+                encoder=ToyEncoder(),
+                sparse=ToySparseEncoder(),
+            )
         case "delete":
             gone = rng.sample(sorted(there), len(there) // 4)
         case "filter":

@@ -11,7 +11,7 @@ import pytest
 from retrieval.chunking import ByWords
 from retrieval.indexing import Index
 from tests.index.altering import files_of
-from tests.index.changing import ToyEncoder, document, quick_folder, small_pieces
+from tests.index.changing import ADDED, BUILT, document, quick_folder, small_pieces
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,8 +30,8 @@ def sound(pieces: str) -> Iterator[Path]:
     chunking = ByWords(size=6, overlap=2) if pieces == "small" else None
     with quick_folder() as folder, small_pieces() if pieces == "small" else nullcontext():
         documents = [document(number, 9 * number) for number in range(50)]
-        index = Index.build(documents, folder / "index", dense=ToyEncoder(), chunking=chunking)
-        index = index.add([document(number, 9 * number) for number in range(50, 60)], encoder=ToyEncoder())
+        index = Index.build(documents, folder / "index", **BUILT, chunking=chunking)
+        index = index.add([document(number, 9 * number) for number in range(50, 60)], **ADDED)
         index = index.delete(["d3", "d33", "d55"])
         assert len(index.manifest.segments) == 2
         assert index.manifest.deleted

@@ -12,7 +12,7 @@ import pytest
 from retrieval.errors import ArtifactMissingError
 from retrieval.indexing import Index
 from retrieval.types import Document
-from tests.index.changing import ToyEncoder, answers, document, quick_folder
+from tests.index.changing import ADDED, BUILT, answers, document, quick_folder
 from tests.index.killing import BLOCK, CORPUS, Done, Killer
 
 CHANGES = ("overwrite", "add", "replace", "delete", "compact")
@@ -62,8 +62,8 @@ def killer() -> Iterator[Killer]:
 @pytest.fixture(scope="module")
 def starts(folder: Path, killer: Killer) -> dict[str, Path]:
     """An index of two segments, some documents deleted; and what a build leaves that was killed at work."""
-    index = Index.build(CORPUS, folder / "index", dense=ToyEncoder())
-    index = index.add([document(number) for number in range(100, 105)], encoder=ToyEncoder())
+    index = Index.build(CORPUS, folder / "index", **BUILT)
+    index = index.add([document(number) for number in range(100, 105)], **ADDED)
     index = index.delete(["d1", "d2", "d102"])
     assert len(index.manifest.segments) == 2
     steps = killer.run("build", folder / "steps").steps

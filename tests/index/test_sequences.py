@@ -17,7 +17,7 @@ from retrieval.errors import DocumentExistsError, DocumentMissingError, FilterEr
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.indexing import Index, LexicalOptions
 from retrieval.types import Document
-from tests.index.changing import FILTERS, ToyEncoder, answers, document, quick_folder, small_pieces
+from tests.index.changing import ADDED, BUILT, FILTERS, answers, document, quick_folder, small_pieces
 
 
 class Add(NamedTuple):
@@ -68,7 +68,7 @@ class Settings:
             list(documents),
             path,
             lexical=LexicalOptions(bm25=BM25(method=self.method)),
-            dense=ToyEncoder(),
+            **BUILT,
             store_text=self.store_text,
             chunking=self.chunking,
             shard_documents=shard,
@@ -128,10 +128,10 @@ class Twin:
         new = [document(number, add.version + place) for place, number in enumerate(add.numbers)]
         if not add.replace and any(one.id in self.documents for one in new):
             with pytest.raises(DocumentExistsError, match="already holds document"):
-                self.handle.add(new, encoder=ToyEncoder(), shard_documents=add.shard)
+                self.handle.add(new, **ADDED, shard_documents=add.shard)
             self.index = Index.open(self.index.path)
             return
-        self.index = self.handle.add(new, replace=add.replace, encoder=ToyEncoder(), shard_documents=add.shard)
+        self.index = self.handle.add(new, replace=add.replace, **ADDED, shard_documents=add.shard)
         for one in new:
             self.documents.pop(one.id, None)
             self.documents[one.id] = one
