@@ -16,7 +16,7 @@ from retrieval.streams import windows
 from retrieval.types import SparseVectors
 from retrieval.vectors import VectorFile
 
-__all__ = ["encode_dense", "encode_sparse"]
+__all__ = ["encode_dense", "encode_sparse", "spread"]
 
 # Documents encoded before their vectors are made durable: the window in which texts are sorted by length.
 _BLOCK_DOCUMENTS = 1024
@@ -72,7 +72,7 @@ def encode_sparse(
             else:
                 filled, on_batch = _filled(block, tell)
                 vectors = source.encode_documents([text for _, text in filled], on_batch)
-                entries.add(_spread(vectors, [row - done for row, _ in filled], len(block)))
+                entries.add(spread(vectors, [row - done for row, _ in filled], len(block)))
             done += len(block)
             note(entries=entries.sync(), sparse_encoded=done)
 
@@ -100,7 +100,7 @@ def _filled(block: Block, tell: Tell) -> tuple[Block, Tell]:
     return filled, on_batch
 
 
-def _spread(vectors: SparseVectors, places: list[int], n: int) -> SparseVectors:
+def spread(vectors: SparseVectors, places: list[int], n: int) -> SparseVectors:
     """Those vectors at these places of n, and empty ones elsewhere."""
     sizes = np.zeros(n, dtype=np.int64)
     sizes[places] = np.diff(vectors.offsets)

@@ -13,6 +13,7 @@ from retrieval.cli.info import DirectoryArgument
 from retrieval.cli.options import DeviceOption, DocumentTopOption, QueryTopOption
 from retrieval.corpus import read_documents, read_queries
 from retrieval.encoders.sparse import load_sparse_encoder
+from retrieval.encoding import spread
 from retrieval.errors import ArtifactMissingError
 from retrieval.files import write_stream
 from retrieval.indexing import Index
@@ -58,15 +59,19 @@ def encode(
         _write(_encoded(encoder, texts, side, show), out)
 
 
-def _encoded(encoder: SparseEncoder, texts: Iterable[Document | Query], side: Side, show: Progress) -> Iterator[bytes]:
+def _encoded(
+    encoder: SparseEncoder, items: Iterable[Document | Query], side: Side, show: Progress
+) -> Iterator[bytes]:
     done = 0
-    for block in windows(texts, _length, _BLOCK, _BLOCK_CHARACTERS):
-        contents = [one.contents if isinstance(one, Document) else one.text for one in block]
-        if side is Side.QUERY:
-            vectors = encoder.encode_queries(contents)
-        else:
-            vectors = encoder.encode_documents(contents, lambda more: None)
-        yield from format_vectors([one.id for one in block], vectors)
+    for block in windows(items, _length, _BLOCK, _BLOCK_CHARACTERS):
+        contents = [one.contents if isinstance(one, Document) else one.text.strip() for one in block]
+        filled = [place for place, text in enumerate(contents) if text]
+        texts = [contents[place] for place in filled]
+        found = (
+            encoder.encode_queries(texts) if side is Side.QUERY else encoder.encode_documents(texts, lambda more: None)
+        )
+        # What is empty has no tokens, whatever a model makes of it.
+        yield from format_vectors([one.id for one in block], spread(found, filled, len(block)))
         done += len(block)
         show("encode", done, None)
 

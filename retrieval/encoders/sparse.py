@@ -34,7 +34,7 @@ def load_sparse_encoder(
     expected: EncoderCard | None = None,
     query_top: int | None = None,
     document_top: int | None = None,
-    precision: str = "float32",
+    precision: str | None = None,
 ) -> "SparseModel":
     """Load a local folder or a model of the Hugging Face hub; on a GPU where torch sees one.
 
@@ -46,18 +46,20 @@ def load_sparse_encoder(
         model: what to load.
         device: torch's name of a device; None takes the best there is.
         expected: the card that an index was built with; a model whose vectors would not fit it is an error.
-        query_top: how many of a query's largest weights are kept; None keeps all.
+        query_top: how many of a query's largest weights are kept; None keeps all, or as many as expected.
         document_top: the same of a document.
-        precision: of the parameters, `float32` or `bfloat16`.
+        precision: of the parameters, `float32` or `bfloat16`; None takes the expected one, or the first.
 
     Raises:
         InputError: a number of weights below one, or an unknown precision.
         MissingExtraError: a package that it needs is not installed.
         ModelError: the model cannot be found or loaded, is no learned-sparse encoder, or is not the expected one.
     """
+    precision = precision or (expected.precision if expected else _PRECISIONS[0])
     if precision not in _PRECISIONS:
         raise InputError(f"precision is {precision!r}", hint=f"one of {', '.join(_PRECISIONS)}")
-    tops = {side: top for side, top in zip(SIDES, (query_top, document_top), strict=True) if top is not None}
+    given = {side: top for side, top in zip(SIDES, (query_top, document_top), strict=True) if top is not None}
+    tops = {**(expected.top_terms if expected else {}), **given}
     if any(top < 1 for top in tops.values()):
         raise InputError(f"top terms {tops}: a vector keeps at least one", hint="leave it out to keep all")
     name = model_name(model)
