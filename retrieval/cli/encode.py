@@ -59,9 +59,7 @@ def encode(
         _write(_encoded(encoder, texts, side, show), out)
 
 
-def _encoded(
-    encoder: SparseEncoder, items: Iterable[Document | Query], side: Side, show: Progress
-) -> Iterator[bytes]:
+def _encoded(encoder: SparseEncoder, items: Iterable[Document | Query], side: Side, show: Progress) -> Iterator[bytes]:
     done = 0
     for block in windows(items, _length, _BLOCK, _BLOCK_CHARACTERS):
         contents = [one.contents if isinstance(one, Document) else one.text.strip() for one in block]

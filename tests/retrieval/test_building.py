@@ -10,9 +10,10 @@ from retrieval import building
 from retrieval.chunking import ByWords
 from retrieval.errors import ArtifactError, ArtifactMissingError, CorpusError, UnfinishedBuildError
 from retrieval.index.lexical.bm25 import BM25
+from retrieval.index.sparse.options import SparseOptions
 from retrieval.indexing import Index, LexicalOptions
 from retrieval.types import Document, EncoderCard
-from tests.index.changing import ToyEncoder, answers, document
+from tests.index.changing import ToyEncoder, ToySparseEncoder, answers, document
 from tests.index.killing import BLOCK, CORPUS, MORE, SHARD, small_blocks
 
 
@@ -235,3 +236,50 @@ def test_a_document_that_came_while_an_addition_was_interrupted(index: Index) ->
     with pytest.raises(ArtifactError, match="already holds document 'd42'"):
         both.add(MORE, encoder=ToyEncoder(), shard_documents=SHARD)
     assert Index.open(index.path).problems() == []
+
+
+class _StoppingSparse(ToySparseEncoder):
+    """Stops when it is given more than some texts; knows how many it encoded."""
+
+    def __init__(self, most: int = 10**9) -> None:
+        self.seen = 0
+        self._most = most
+
+    def encode_documents(self, texts: Any, on_batch: Any) -> Any:
+        self.seen += len(texts)
+        if self.seen > self._most:
+            raise _StopError
+        return super().encode_documents(texts, on_batch)
+
+
+@pytest.mark.parametrize("name", [None, "sparse_weights.npy", "sparse_tokens.json"])
+def test_sparse_vectors_are_gone_on_with(name: str | None, tmp_path: Path) -> None:
+    """Nothing that was made durable is encoded again, neither densely nor sparsely; if it was damaged, it is named."""
+    path, dense, sparse = tmp_path / "index", ToyEncoder(), _StoppingSparse()
+    with small_blocks():
+        with pytest.raises(_StopError):
+            Index.build(CORPUS, path, dense=dense, sparse=_StoppingSparse(3 * BLOCK), shard_documents=SHARD)
+        if name:
+            file = path / "building" / name
+            file.write_bytes(file.read_bytes()[:-3])
+            with pytest.raises(UnfinishedBuildError, match=name):
+                Index.build(CORPUS, path, dense=dense, sparse=sparse, shard_documents=SHARD)
+            return
+        seen: list[str] = []
+        built = Index.build(CORPUS, path, dense=ToyEncoder(seen.extend), sparse=sparse, shard_documents=SHARD)
+    assert not seen
+    assert 0 < sparse.seen < filled(CORPUS)
+    assert answers(built) == answers(Index.build(CORPUS, tmp_path / "fresh", dense=dense, sparse=ToySparseEncoder()))
+
+
+def test_another_source_of_sparse_vectors_does_not_go_on(tmp_path: Path) -> None:
+    """As another dense model does not."""
+    with small_blocks(), pytest.raises(_StopError):
+        Index.build(CORPUS, tmp_path / "index", sparse=_StoppingSparse(3 * BLOCK), shard_documents=SHARD)
+    with pytest.raises(UnfinishedBuildError, match=r"sparse was \{"):
+        Index.build(CORPUS, tmp_path / "index", shard_documents=SHARD)
+    options = SparseOptions(impacts="u8")
+    with pytest.raises(UnfinishedBuildError, match=r'sparse\.impacts was "exact", is "u8"'):
+        Index.build(
+            CORPUS, tmp_path / "index", sparse=ToySparseEncoder(), sparse_options=options, shard_documents=SHARD
+        )
