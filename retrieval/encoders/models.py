@@ -47,14 +47,16 @@ def snapshot(model: str) -> tuple[Path, str | None]:
     """The folder of `minilm`, of a local model, or of a hub's model as it is fetched; and the hub's revision.
 
     Raises:
-        MissingExtraError: `minilm` is asked for and its package is not installed.
+        MissingExtraError: `minilm` or a model of the hub is asked for, and the package for it is not installed.
         ModelError: there is no such folder, or the hub has no such model or cannot be reached.
     """
     source = locate(model)
     if Path(source).is_dir():
         return Path(source), None
-    from huggingface_hub import snapshot_download
-
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise MissingExtraError("huggingface-hub", "models", "a model of the hub") from error
     try:
         with quiet():
             folder = Path(snapshot_download(source, ignore_patterns=_OTHER_RUNTIMES))

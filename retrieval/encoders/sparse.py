@@ -1,7 +1,8 @@
 """Learned-sparse encoders: SPLADE and its kin, with two models or without one for queries, and echoes."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoders.layout import SIDES, Layout, Part, read_layout
-from retrieval.encoders.models import check_card, model_name
+from retrieval.encoders.models import check_card, model_name, weights_digest
 from retrieval.encoders.tokens import Tokens, TokenTable
 from retrieval.errors import InputError, MissingExtraError
 from retrieval.files import sha256_of
@@ -58,13 +59,10 @@ def load_sparse_encoder(
     precision = precision or (expected.precision if expected else _PRECISIONS[0])
     if precision not in _PRECISIONS:
         raise InputError(f"precision is {precision!r}", hint=f"one of {', '.join(_PRECISIONS)}")
-    given = {side: top for side, top in zip(SIDES, (query_top, document_top), strict=True) if top is not None}
-    tops = {**(expected.top_terms if expected else {}), **given}
-    if any(top < 1 for top in tops.values()):
-        raise InputError(f"top terms {tops}: a vector keeps at least one", hint="leave it out to keep all")
+    tops = {**(expected.top_terms if expected else {}), **_tops(query_top, document_top)}
     name = model_name(model)
     layout = read_layout(model, name)
-    encoder = SparseModel(layout, _card(layout, name, precision, tops), device=device)
+    encoder = SparseModel(layout, _card(layout, name, precision, tops, _digest(layout)), device=device)
     if expected:
         check_card(encoder.card, expected)
     return encoder
@@ -77,15 +75,33 @@ class SparseModel:
         layout: which part encodes which side.
         card: what decides the vectors.
         device: torch's name of a device; None takes the best there is.
+        model: what the parts are, if they are loaded already.
     """
 
-    def __init__(self, layout: Layout, card: EncoderCard, *, device: str | None = None) -> None:
+    def __init__(
+        self, layout: Layout, card: EncoderCard, *, device: str | None = None, model: "Splade | None" = None
+    ) -> None:
         self._layout = layout
         self._device = device
+        self._given = model
         self.card = card
         if layout.query.kind != "table":
             # An error in the model comes at once, not after a corpus was read.
             self._model  # noqa: B018
+
+    @classmethod
+    def of(cls, model: "Splade", *, query_top: int | None = None, document_top: int | None = None) -> "SparseModel":
+        """A model in memory, as while it is trained; its card's digest is that of its parameters as they are now.
+
+        Raises:
+            InputError: a number of weights below one.
+        """
+        query, document = (model.sides[side] for side in SIDES)
+        prompts = {side: prompt for side in SIDES if (prompt := model.sides[side].prompt)}
+        layout = Layout(query=query.part, document=document.part, prompts=prompts, revision=model.revision)
+        precision = str(model.document.headless.weight.dtype).removeprefix("torch.")
+        card = _card(layout, model.name, precision, _tops(query_top, document_top), weights_digest(model))
+        return cls(layout, card, model=model)
 
     def encode_documents(self, texts: Sequence[str], on_batch: Callable[[int], None]) -> SparseVectors:
         """Vectors in the order of the texts; `on_batch` hears how many more are done."""
@@ -115,11 +131,15 @@ class SparseModel:
     @cached_property
     def _table(self) -> TokenTable | None:
         query = self._layout.query
+        if self._given:
+            return None
         return TokenTable(query, self.card.model, self.card.dimensions) if query.kind == "table" else None
 
     @cached_property
     def _model(self) -> "Splade":
-        """On the device, in evaluation mode."""
+        """On the device."""
+        if self._given:
+            return self._given
         try:
             import torch
         except ImportError as error:
@@ -127,7 +147,7 @@ class SparseModel:
         from retrieval.encoders.neural.splade import Splade
 
         device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return Splade.of(self._layout, self.card.model, device, precision=self.card.precision).eval()
+        return Splade.of(self._layout, self.card.model, device, precision=self.card.precision)
 
     def _encode(self, texts: Sequence[str], side: str, on_batch: Callable[[int], None]) -> list[Vector]:
         import torch
@@ -140,7 +160,7 @@ class SparseModel:
             part = order[start : start + _TEXTS_AT_ONCE]
             features = model.tokenize([texts[i] for i in part], side)
             on_device = {name: values.to(model.document.special.device) for name, values in features.items()}
-            with torch.inference_mode():
+            with torch.inference_mode(), _evaluating(model):
                 weights = model(on_device, side)
             for i, vector in zip(part, _rows(weights), strict=True):
                 vectors[i] = _largest(*vector, top)
@@ -154,6 +174,17 @@ class SparseModel:
             columns=np.concatenate([np.empty(0, np.int32), *(columns for columns, _ in vectors)]),
             weights=np.concatenate([np.empty(0, np.float32), *(weights for _, weights in vectors)]),
         )
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Without dropout; a model that is trained goes on as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def _rows(weights: Any) -> list[Vector]:
@@ -173,14 +204,22 @@ def _largest(columns: NDArray[np.int32], weights: NDArray[np.float32], top: int 
     return columns[kept], weights[kept]
 
 
-def _card(layout: Layout, name: str, precision: str, tops: Mapping[str, int]) -> EncoderCard:
-    """What decides the vectors, read from the folder alone."""
+def _tops(*tops: int | None) -> dict[str, int]:
+    """How many weights are kept, by side; a side that keeps all is not named."""
+    named = {side: top for side, top in zip(SIDES, tops, strict=True) if top is not None}
+    if any(top < 1 for top in named.values()):
+        raise InputError(f"top terms {named}: a vector keeps at least one", hint="leave it out to keep all")
+    return named
+
+
+def _card(layout: Layout, name: str, precision: str, tops: Mapping[str, int], weights: str) -> EncoderCard:
+    """What decides the vectors; nothing needs to be loaded for it."""
     parts = {"query": layout.query, "document": layout.document}
     return EncoderCard(
         model=name,
         dimensions=layout.document.dimensions,
         similarity="dot",
-        weights=_digest(parts.values()),
+        weights=weights,
         revision=layout.revision,
         max_length=layout.document.max_length,
         pooling=_joined([_pooling(part) for part in parts.values()]),
@@ -203,10 +242,10 @@ def _joined(words: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(words))
 
 
-def _digest(parts: Any) -> str:
+def _digest(layout: Layout) -> str:
     """One digest over the files that hold the parameters, so that none needs to be loaded for it."""
     digest = hashlib.sha256()
-    for part in dict.fromkeys(parts):
+    for part in dict.fromkeys((layout.query, layout.document)):
         for path in part.weights:
             digest.update(f"{path.name}:{sha256_of(path)}\n".encode())
     return f"sha256:{digest.hexdigest()}"

@@ -13,9 +13,6 @@ from torch.utils.checkpoint import checkpoint
 
 __all__ = ["splade_pool", "splade_sum"]
 
-# Entries whose gradients are gathered at once: each takes a row of the projection.
-_ENTRIES_AT_ONCE = 1 << 15
-
 
 def splade_pool(
     hidden: Tensor, texts: Tensor, n_texts: int, weight: Tensor, bias: Tensor | None, *, tokens_at_once: int = 512
@@ -89,17 +86,10 @@ class _MaxPool(torch.autograd.Function):
         hidden, weight, weights, tokens = ctx.saved_tensors
         # The slope of log(1 + x) is 1 / (1 + x), and that is exp(-w).
         slopes = torch.where(weights > 0, gradient * torch.exp(-weights), 0)
-        of_hidden = torch.zeros_like(hidden, dtype=weights.dtype) if ctx.needs_input_grad[0] else None
-        of_weight = torch.zeros_like(weight, dtype=weights.dtype) if ctx.needs_input_grad[1] else None
         rows, columns = slopes.nonzero(as_tuple=True)
-        for start in range(0, len(rows), _ENTRIES_AT_ONCE):
-            part = slice(start, start + _ENTRIES_AT_ONCE)
-            slope, column = slopes[rows[part], columns[part], None], columns[part]
-            token = tokens[rows[part], column].long()
-            if of_hidden is not None:
-                of_hidden.index_add_(0, token, slope * weight[column])
-            if of_weight is not None:
-                of_weight.index_add_(0, column, slope * hidden[token])
+        places, values = torch.stack([tokens[rows, columns].long(), columns]), slopes[rows, columns]
+        of_hidden = _times(places, values, hidden, weight) if ctx.needs_input_grad[0] else None
+        of_weight = _times(places.flip(0), values, weight, hidden) if ctx.needs_input_grad[1] else None
         of_bias = slopes.sum(0) if ctx.needs_input_grad[2] else None
         return of_hidden, of_weight, of_bias, None, None, None
 
@@ -134,6 +124,15 @@ def _parts(ends: list[int], start: int, stop: int) -> Iterator[tuple[int, int, i
         if start < end:
             yield text, start, end
         start, text = end, text + 1
+
+
+def _times(places: Tensor, values: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The sparse matrix with those values, as high as `rows` and as wide as `columns` is high, times `columns`."""
+    shape = (len(rows), len(columns))
+    slopes = torch.sparse_coo_tensor(places, values, shape, check_invariants=False)
+    with torch.autocast(values.device.type, enabled=False):
+        product: Tensor = torch.sparse.mm(slopes, columns.to(values.dtype))
+    return product
 
 
 def _product_type(hidden: Tensor) -> torch.dtype:

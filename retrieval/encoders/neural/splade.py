@@ -206,7 +206,7 @@ def _save_composed(model: Splade, folder: Path) -> None:
     prompts = {name: side.prompt for name, side in model.sides.items()}
     described = {"model_type": "SparseEncoder", "prompts": prompts, "similarity_fn_name": "dot"}
     write_json(folder / "config_sentence_transformers.json", described)
-    if model.query is None:
+    if model.query is None or _are_one(model.query, model.document):
         modules = _save_side(model.document, folder, folder / "1_SpladePooling")
         paths = ["", "1_SpladePooling"]
     else:
@@ -217,6 +217,11 @@ def _save_composed(model: Splade, folder: Path) -> None:
         folder / "modules.json",
         [{"idx": i, "name": str(i), "path": path, "type": _TYPES[kind]} for i, (kind, path) in enumerate(listed)],
     )
+
+
+def _are_one(query: Side | TableSide, document: Side) -> bool:
+    """Whether both are the same model, read alike; prompts may differ."""
+    return isinstance(query, Side) and query.headless is document.headless and query.part == document.part
 
 
 def _save_router(model: Splade, folder: Path) -> None:

@@ -10,7 +10,7 @@ sentence_transformers = pytest.importorskip("sentence_transformers")
 
 from retrieval.encoders.neural.headless import Headless  # noqa: E402
 from retrieval.encoders.neural.splade import Splade  # noqa: E402
-from retrieval.encoders.sparse import load_sparse_encoder  # noqa: E402
+from retrieval.encoders.sparse import SparseModel, load_sparse_encoder  # noqa: E402
 from retrieval.errors import InputError, ModelError  # noqa: E402
 
 Make = Callable[..., Path]
@@ -165,3 +165,36 @@ def test_nothing_that_stands_there_is_written_over(make_masked: Make, tmp_path: 
         model.save(tmp_path)
     with pytest.raises(InputError, match="something stands there"):
         model.save(tmp_path / "file")
+
+
+def test_one_model_with_two_prompts_is_kept_once(make_masked: Make, tmp_path: Path) -> None:
+    """In memory and on disk."""
+    folder = make_masked()
+    Splade.load(str(folder)).save(tmp_path / "plain")
+    described = tmp_path / "plain" / "config_sentence_transformers.json"
+    described.write_text(described.read_text().replace('"query": ""', '"query": "sky "'))
+    model = Splade.load(str(tmp_path / "plain"))
+    assert model.query.headless is model.document.headless
+    model.save(tmp_path / "saved")
+    again = Splade.load(str(tmp_path / "saved"))
+    assert len(list((tmp_path / "saved").rglob("*.safetensors"))) == 1
+    torch.testing.assert_close(vectors(again, ["storm"], "query"), vectors(again, ["sky storm"]))
+    torch.testing.assert_close(theirs(tmp_path / "saved", ["storm"], "query"), vectors(again, ["sky storm"]))
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_a_model_in_memory_encodes_as_its_folder_does(make_masked: Make, tmp_path: Path, table: bool) -> None:
+    """So that it can be measured while it is trained; training goes on as it was."""
+    model = Splade.load(str(make_masked())).train()
+    if table:
+        model.with_query_table({"solar": 1.0, "sky": 3.0, "light": 2.0})
+    model.save(tmp_path / "saved")
+    ours = SparseModel.of(model, query_top=2)
+    loaded = load_sparse_encoder(str(tmp_path / "saved"), query_top=2)
+    for encode in (lambda one: one.encode_queries(TEXTS), lambda one: one.encode_documents(TEXTS, lambda done: None)):
+        mine, its = encode(ours), encode(loaded)
+        assert mine.columns.tolist() == its.columns.tolist()
+        np.testing.assert_allclose(mine.weights, its.weights, atol=1e-5)
+    assert ours.card.differences(loaded.card) == ["weights"]
+    assert ours.literal_tokens("solar wind") == {"solar", "wind"}
+    assert model.training
