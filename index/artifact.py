@@ -17,13 +17,15 @@ from retrieval.index.documents.store import StoreReader
 from retrieval.index.lexical.searcher import LexicalSearcher
 from retrieval.index.lucene.options import LuceneOptions
 from retrieval.index.lucene.searcher import LuceneSearcher
-from retrieval.index.manifest import LucenePart, Manifest, read_manifest
+from retrieval.index.manifest import LucenePart, Manifest, SparsePart, read_manifest
 from retrieval.index.postings.reader import PostingsReader
-from retrieval.index.sparse.searcher import SparseSearcher
+from retrieval.index.sparse.approximate import open_approximate
+from retrieval.index.sparse.rows import RowsReader
+from retrieval.index.sparse.searcher import Approximate, SparseSearcher
 from retrieval.index.storage.arrays import load_array
-from retrieval.index.storage.files import Ledger, altered_files, damaged
+from retrieval.index.storage.files import Folder, Ledger, altered_files, damaged
 
-__all__ = ["DELETED", "FIELDS", "PARTS", "Artifact", "problems_at"]
+__all__ = ["DELETED", "FIELDS", "PARTS", "Artifact", "open_sparse", "problems_at"]
 
 PARTS = ("lexical", "sparse", "dense")
 """The kinds of index that an artifact can hold."""
@@ -68,9 +70,7 @@ class Artifact:
             self.lexical = LexicalSearcher(folder, part.analyzer, postings, scale=part.scale, shifts=shifts)
         if sparse := manifest.sparse:
             folder = self.ledger.folder(f"{manifest.folder}/sparse")
-            scale = sparse.scale or 1.0
-            postings = PostingsReader(folder, manifest.rows, sparse.stored, reorder=sparse.reorder, scale=scale)
-            self.sparse = SparseSearcher(postings, scale=scale)
+            self.sparse = open_sparse(folder, manifest.rows, sparse)
         if dense := manifest.dense:
             readers = [
                 VectorReader(folder, segment.rows, dense.dimensions)
@@ -139,6 +139,19 @@ class Artifact:
             if self.dense.n_vectors != self.manifest.dense.vectors:
                 found.append(f"{self.path}: holds {self.dense.n_vectors} vectors, not {self.manifest.dense.vectors}")
         return found
+
+
+def open_sparse(folder: Folder, rows: int, part: SparsePart) -> SparseSearcher:
+    """The sparse part in a folder, with its approximate search if it has one."""
+    scale = part.scale or 1.0
+    postings = PostingsReader(folder, rows, part.stored, reorder=part.reorder, scale=scale)
+    approximate = None
+    if part.recall is not None and len(postings):
+        n_terms = len(postings.vocabulary)
+        vectors = RowsReader(folder, rows, len(postings))
+        searcher = open_approximate(folder, vectors, n_terms, scale, part.engine)
+        approximate = Approximate(searcher, part.tuned.parameters if part.tuned else {}, part.recall_at)
+    return SparseSearcher(postings, scale=scale, approximate=approximate)
 
 
 def problems_at(path: Path) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from retrieval.index.artifact import DELETED, FIELDS, Artifact
+from retrieval.index.artifact import DELETED, FIELDS, Artifact, open_sparse
 from retrieval.index.dense.builder import VectorWriter
 from retrieval.index.dense.searcher import VectorReader
 from retrieval.index.documents.fingerprint import Fingerprint
@@ -19,9 +19,10 @@ from retrieval.index.lexical.scoring import merge_scored
 from retrieval.index.lexical.searcher import LexicalSearcher
 from retrieval.index.lucene.builder import write_index
 from retrieval.index.lucene.options import LuceneOptions
-from retrieval.index.manifest import LexicalPart, LucenePart, Manifest, SegmentEntry, SparsePart
+from retrieval.index.manifest import LexicalPart, LucenePart, Manifest, SegmentEntry, SparsePart, Tuned
 from retrieval.index.postings.merging import Source
 from retrieval.index.postings.reader import ShardReader, StoredPostings
+from retrieval.index.sparse.approximate import tuned_parameters, write_approximate
 from retrieval.index.sparse.merging import merge_weights
 from retrieval.index.storage.files import Folder, Ledger, PlainFolder
 from retrieval.index.writer import ArtifactWriter
@@ -145,6 +146,7 @@ class _Change:
             part = self._write_lexical(layout, part)
         sparse = self._write_sparse(layout, self._like.sparse) if self._like.sparse else None
         self._ledger.add(self._generation.name)
+        sparse = self._tuned(layout, sparse) if sparse and sparse.recall is not None else sparse
         self._ledger.write(self._generation.name)
         self._writer.commit(self._manifest(layout, part, sparse))
 
@@ -255,7 +257,18 @@ class _Change:
         sources, lengths = _sources(base.postings if base else None, shards, layout)
         stored = merge_weights(sources, lengths, part.options, folder)
         update = {"stored": stored.impacts, "scale": stored.scale, "vectors": int(np.count_nonzero(lengths))}
+        if part.recall is not None and lengths.any():
+            write_approximate(folder, len(layout.live), stored.n_terms, part.engine)
         return part.model_copy(update=update)
+
+    def _tuned(self, layout: _Layout, part: SparsePart) -> SparsePart:
+        """With parameters that reach the recall on queries made of these documents."""
+        searcher = open_sparse(self._ledger.folder(f"{self._generation.name}/sparse"), len(layout.live), part)
+        if searcher.approximate is None or part.recall is None:
+            return part.model_copy(update={"tuned": None})
+        engine = searcher.approximate.searcher
+        parameters, recall = tuned_parameters(engine, searcher.fill, part.recall, part.recall_at)
+        return part.model_copy(update={"tuned": Tuned(parameters=parameters, recall=recall)})
 
     def _write_lucene(self, layout: _Layout, part: LucenePart) -> LucenePart:
         """Lucene's index is made again of the stored texts: its scores depend on deleted documents while it has any."""

@@ -13,7 +13,7 @@ from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.index.lucene.options import ANALYZER
 from retrieval.index.postings.reader import Impacts
-from retrieval.index.sparse.options import SparseOptions
+from retrieval.index.sparse.options import Engine, SparseOptions
 from retrieval.index.storage.files import FileEntry, damaged
 from retrieval.types import EncoderCard, ScoreKind
 
@@ -27,6 +27,7 @@ __all__ = [
     "Provenance",
     "SegmentEntry",
     "SparsePart",
+    "Tuned",
     "checksum_of",
     "read_manifest",
     "write_manifest",
@@ -68,6 +69,13 @@ class LucenePart(_Model):
     postings: int = 0
 
 
+class Tuned(_Model):
+    """Parameters of an approximate search, and the recall that they had on queries made of documents."""
+
+    parameters: dict[str, float]
+    recall: float
+
+
 class SparsePart(_Model):
     """What decides the learned-sparse scores, and how postings lie.
 
@@ -76,6 +84,8 @@ class SparsePart(_Model):
         stored: how they are: in fewer bits than asked, where that loses nothing.
         scale: what a stored impact of 1 stands for; None until the first impacts are stored.
         reorder: whether documents were put into another order than that of their ordinals.
+        engine, recall, recall_at: of the approximate search, if a recall was asked for.
+        tuned: the parameters that were found for it; None where there is nothing to search.
         vectors: documents that have a weight.
         encoder: what makes the vectors; None where they were computed elsewhere.
         vectors_from: then a digest of the file that they came from when the index was built.
@@ -85,6 +95,10 @@ class SparsePart(_Model):
     stored: Impacts = "exact"
     scale: float | None = None
     reorder: bool = False
+    engine: Engine = "native"
+    recall: float | None = None
+    recall_at: int = 10
+    tuned: Tuned | None = None
     vectors: int = 0
     encoder: EncoderCard | None = None
     vectors_from: str | None = None
@@ -93,7 +107,8 @@ class SparsePart(_Model):
     def options(self) -> SparseOptions:
         """As what is added is to be stored: in the steps of what is there, as what was rounded cannot be so anew."""
         scale = None if self.impacts == "exact" else self.scale
-        return SparseOptions(impacts=self.impacts, scale=scale, reorder=self.reorder)
+        kept = {name: getattr(self, name) for name in ("impacts", "reorder", "engine", "recall", "recall_at")}
+        return SparseOptions(scale=scale, **kept)
 
 
 class DensePart(_Model):

@@ -31,6 +31,7 @@ __all__ = [
     "PostingsReader",
     "ShardReader",
     "StoredPostings",
+    "postings_of_window",
     "smallest_type",
     "sorted_within",
     "write_shard",
@@ -109,6 +110,26 @@ class ShardReader:
         starts = self.starts.slice(first, last + 1)
         start, stop = int(starts[0]), int(starts[-1])
         return self._ordinals.slice(start, stop), self._values.slice(start, stop)
+
+
+def postings_of_window(
+    number: int,
+    run_starts: NDArray[np.uint32],
+    windows: NDArray[np.uint16],
+    lasts: NDArray[np.uint16],
+    ordinals: NDArray[np.uint16],
+    impacts: NDArray[Any],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+    """The postings of one window: places of documents, terms and impacts, by document and then by term."""
+    runs = np.flatnonzero(windows == number)
+    begins = np.concatenate([[0], np.cumsum(lasts.astype(np.int64) + 1)])[runs]
+    sizes = lasts[runs].astype(np.int64) + 1
+    postings = np.arange(sizes.sum()) + np.repeat(begins - (np.cumsum(sizes) - sizes), sizes)
+    terms = np.repeat(np.searchsorted(run_starts, runs, side="right") - 1, sizes)
+    places = ordinals[postings]
+    by_place = np.argsort(places, kind="stable")  # which sorts 16 bits by counting
+    found = (number << WINDOW_BITS) + places.astype(np.int64), terms, impacts[postings]
+    return found[0][by_place], found[1][by_place], found[2][by_place]
 
 
 class PostingsReader:
@@ -251,15 +272,8 @@ class PostingsReader:
 
     def window(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
         """The postings of one window: the places of documents, their terms and impacts, by document and then term."""
-        runs = np.flatnonzero(self.windows.all() == number)
-        sizes = self.lasts.all()[runs].astype(np.int64) + 1
-        firsts = self._begins()[runs]
-        postings = np.arange(sizes.sum()) + np.repeat(firsts - (np.cumsum(sizes) - sizes), sizes)
-        terms = np.searchsorted(self.run_starts.all(), runs, side="right") - 1
-        places = self.ordinals.all()[postings].astype(np.int64)
-        by_place = np.argsort(places, kind="stable")
-        found = (number << WINDOW_BITS) + places, np.repeat(terms, sizes), self.impacts.all()[postings]
-        return found[0][by_place], found[1][by_place], found[2][by_place]
+        columns = (self.run_starts, self.windows, self.lasts, self.ordinals, self.impacts)
+        return postings_of_window(number, *(column.all() for column in columns))
 
     def impact(self, term: int, ordinal: int) -> float:
         """The stored impact of a term in a document; 0 where the document does not hold it."""

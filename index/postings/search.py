@@ -11,7 +11,7 @@ from retrieval.index.kernels.layout import Queries, Scratch, new_scratch
 from retrieval.index.postings.reader import PostingsReader
 from retrieval.types import Hits
 
-__all__ = ["ALL", "MANY_QUERIES", "PostingsSearch"]
+__all__ = ["ALL", "MANY_QUERIES", "PostingsSearch", "in_parts"]
 
 # Queries of one kernel call, at most: enough to hide the call; fewer where that keeps every thread busy to the end.
 _QUERIES_AT_ONCE = 128
@@ -24,6 +24,18 @@ ALL = np.empty(0, dtype=bool)
 
 Prepare = Callable[[slice, NDArray[np.bool_]], Queries]
 """Some of the queries as the kernels take them, and which documents they may find, in the order of the postings."""
+
+
+def in_parts(n: int, threads: int, work: Callable[[slice], None]) -> None:
+    """Do the work for n queries, some at a time, on several threads where there are enough of them."""
+    size = min(_QUERIES_AT_ONCE, max(MANY_QUERIES, n // (4 * threads)))
+    parts = [slice(i, min(i + size, n)) for i in range(0, n, size)]
+    if threads == 1 or len(parts) == 1:
+        for part in parts:
+            work(part)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, parts))
 
 
 class PostingsSearch:
@@ -43,18 +55,9 @@ class PostingsSearch:
             threads: how many search at once.
             allowed: (rows,) which of them may be hits; None allows all.
         """
-        n = len(hits)
         mask = ALL if allowed is None else self._postings.in_order(allowed)
-        if hits.scores.size == 0:
-            return hits
-        size = min(_QUERIES_AT_ONCE, max(MANY_QUERIES, n // (4 * threads)))
-        parts = [slice(i, min(i + size, n)) for i in range(0, n, size)]
-        if threads == 1 or len(parts) == 1:
-            for part in parts:
-                self._fill_part(hits, part, prepare(part, mask))
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(lambda part: self._fill_part(hits, part, prepare(part, mask)), parts))
+        if hits.scores.size:
+            in_parts(len(hits), threads, lambda part: self._fill_part(hits, part, prepare(part, mask)))
         return hits
 
     def _fill_part(self, hits: Hits, part: slice, asked: Queries) -> None:

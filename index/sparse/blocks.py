@@ -97,7 +97,7 @@ def _highest(levels: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The highest level that each term has, 0 where it has none."""
     reversed_ = levels[:, ::-1] > 0
     highest = np.where(reversed_.any(axis=1), levels.shape[1] - 1 - reversed_.argmax(axis=1), 0).astype(np.uint8)
-    return np.asarray(highest)
+    return np.asarray(highest, dtype=np.uint8)
 
 
 def _floors(levels: NDArray[np.int64], longest: int | None) -> NDArray[np.uint8]:
@@ -108,7 +108,10 @@ def _floors(levels: NDArray[np.int64], longest: int | None) -> NDArray[np.uint8]
     kept = levels[:, ::-1].cumsum(axis=1)[:, ::-1]
     floors = (kept > longest).sum(axis=1) - 1
     # Levels are left out downwards from the highest that holds a posting and does not fit.
-    return np.clip(floors, 0, np.maximum(_highest(levels).astype(np.int64) - 1, 0)).astype(np.uint8)
+    clipped: NDArray[np.uint8] = np.clip(floors, 0, np.maximum(_highest(levels).astype(np.int64) - 1, 0)).astype(
+        np.uint8
+    )
+    return clipped
 
 
 class BlocksReader:

@@ -18,10 +18,11 @@ _SAME: dict[str, Impacts] = {"uint8": "u8", "uint16": "u16"}
 
 
 class Stored(NamedTuple):
-    """How impacts were stored, and what a stored impact of 1 stands for."""
+    """How impacts were stored, what a stored impact of 1 stands for, and how many tokens there are."""
 
     impacts: Impacts
     scale: float
+    n_terms: int
 
 
 def merge_weights(sources: Sequence[Source], lengths: NDArray[np.int32], options: SparseOptions, out: Path) -> Stored:
@@ -40,7 +41,7 @@ def merge_weights(sources: Sequence[Source], lengths: NDArray[np.int32], options
     scale = write_postings(
         merger, lengths, _as_float, out, impacts, scale=scale, keep_values=False, reorder=options.reorder
     )
-    return Stored(impacts, scale)
+    return Stored(impacts, scale, len(merger.vocabulary))
 
 
 def _as_float(first: int, last: int, ordinals: NDArray[np.int32], values: NDArray[Any]) -> NDArray[np.float32]:

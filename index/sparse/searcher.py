@@ -1,6 +1,7 @@
 """Searches the learned-sparse part of an artifact: sparse query vectors in, hits out."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,24 +10,59 @@ from retrieval.errors import InputError
 from retrieval.index.kernels.layout import WINDOW, WINDOW_BITS, Queries
 from retrieval.index.postings.reader import PostingsReader
 from retrieval.index.postings.search import PostingsSearch
+from retrieval.index.sparse.approximate import ApproximateSearcher
+from retrieval.index.sparse.tuning import HeldOut
 from retrieval.types import Hits, ScoreKind, SparseVectors
 
-__all__ = ["SparseSearcher"]
+__all__ = ["Approximate", "SparseSearcher"]
 
 # Tokens whose numbers are kept; bounded, as vectors of anyone's making may name any.
 _MOST_TOKENS = 1 << 17
 
 
+@dataclass(frozen=True)
+class Approximate:
+    """An approximate search with the parameters that it was tuned to.
+
+    Attributes:
+        searcher: the engine's.
+        parameters: of it.
+        most: hits for which they were tuned.
+    """
+
+    searcher: ApproximateSearcher
+    parameters: Mapping[str, float]
+    most: int
+
+    def serves(self, k: int, allowed: NDArray[np.bool_] | None) -> bool:
+        """Whether so many hits can be found by it, under this filter."""
+        return k <= self.most and (allowed is None or self.searcher.knows_filters)
+
+    def fill(self, hits: Hits, asked: HeldOut, threads: int, allowed: NDArray[np.bool_] | None) -> Hits:
+        """Fill in the hits of each query, and give them back."""
+        return self.searcher.fill(hits, asked, self.parameters, threads, allowed)
+
+    def problems(self) -> list[str]:
+        """Read all of it, and name what cannot be."""
+        return self.searcher.problems()
+
+
 class SparseSearcher:
-    """Exact inner products with sparse vectors, over memory-mapped postings; one instance serves any number of threads.
+    """Inner products with sparse vectors, over memory-mapped postings; one instance serves any number of threads.
+
+    Search is exact, but for few hits where an approximate search was asked for when the index was built.
 
     Args:
         postings: whose impacts are the documents' weights.
         scale: what a stored impact of 1 stands for.
+        approximate: what searches few hits approximately; None searches all exactly.
     """
 
-    def __init__(self, postings: PostingsReader, *, scale: float = 1.0) -> None:
+    def __init__(
+        self, postings: PostingsReader, *, scale: float = 1.0, approximate: "Approximate | None" = None
+    ) -> None:
         self.postings = postings
+        self.approximate = approximate
         self._rows = len(postings.lengths)
         self._scale = np.float32(scale)
         self._numbers: dict[str, int] = {}
@@ -43,7 +79,13 @@ class SparseSearcher:
         return len(self.postings)
 
     def search(
-        self, queries: SparseVectors, k: int, threads: int = 1, allowed: NDArray[np.bool_] | None = None
+        self,
+        queries: SparseVectors,
+        k: int,
+        threads: int = 1,
+        allowed: NDArray[np.bool_] | None = None,
+        *,
+        exact: bool = False,
     ) -> Hits:
         """The best k documents of each query vector, fewer where fewer have one of its tokens.
 
@@ -52,20 +94,39 @@ class SparseSearcher:
             k: hits per query.
             threads: how many search at once.
             allowed: (rows,) which of them may be hits; None allows all.
+            exact: search exactly in any case.
         """
-        terms, weights, offsets = self._terms(queries)
-        shifts = np.zeros(len(queries), dtype=np.float32)
+        asked = self._terms(queries)
+        hits = Hits.empty(len(queries), min(k, self._rows), ScoreKind.DOT)
+        if exact or self.approximate is None or not self.approximate.serves(k, allowed):
+            return self.fill(hits, asked, threads, allowed)
+        self.approximate.fill(hits, asked, threads, allowed)
+        self._complete(hits, asked, threads, allowed)
+        return hits
+
+    def _complete(self, hits: Hits, asked: HeldOut, threads: int, allowed: NDArray[np.bool_] | None) -> None:
+        """Search exactly where fewer hits were found than were wanted: there may be more."""
+        short = np.flatnonzero(hits.counts < hits.scores.shape[1])
+        if len(short):
+            room = Hits.empty(len(short), hits.scores.shape[1], hits.kind)
+            found = self.fill(room, asked.only(short), threads, allowed)
+            for name in ("ordinals", "scores", "counts"):
+                getattr(hits, name)[short] = getattr(found, name)
+
+    def fill(self, hits: Hits, asked: HeldOut, threads: int = 1, allowed: NDArray[np.bool_] | None = None) -> Hits:
+        """Fill in the exact hits of queries given by the numbers of their tokens, and give them back."""
+        terms, weights, offsets = asked.terms, asked.weights, asked.offsets
+        shifts = np.zeros(len(asked), dtype=np.float32)
 
         def prepare(part: slice, mask: NDArray[np.bool_]) -> Queries:
             own = offsets[part.start : part.stop + 1]
             here = slice(own[0], own[-1])
             return Queries(terms[here], weights[here], own - own[0], shifts[part], self._scale, self._rows, mask)
 
-        hits = Hits.empty(len(queries), min(k, self._rows), ScoreKind.DOT)
         return self._search.fill(hits, prepare, threads, allowed)
 
-    def _terms(self, queries: SparseVectors) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-        """The numbers and weights of the queries' tokens that documents have, and where each query's begin."""
+    def _terms(self, queries: SparseVectors) -> HeldOut:
+        """The queries' tokens that documents have, as numbers."""
         if not np.all(np.isfinite(queries.weights) & (queries.weights > 0)):
             raise InputError("the weights of a query must be finite and above 0")
         used, places = np.unique(queries.columns, return_inverse=True)
@@ -73,7 +134,7 @@ class SparseSearcher:
         terms = numbers[places]
         found = terms >= 0
         offsets = np.concatenate([[0], np.cumsum(found)])[queries.offsets]
-        return terms[found], queries.weights[found].astype(np.float32), offsets
+        return HeldOut(terms=terms[found], weights=queries.weights[found].astype(np.float32), offsets=offsets)
 
     def _number(self, token: str) -> int:
         """The number of a token, -1 if no document has it; what belongs to it is checked before it is first used."""
@@ -116,4 +177,4 @@ class SparseSearcher:
 
     def problems(self) -> list[str]:
         """Read all of it, and name what cannot be."""
-        return self.postings.problems()
+        return [*self.postings.problems(), *(self.approximate.problems() if self.approximate else [])]

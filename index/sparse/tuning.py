@@ -45,6 +45,15 @@ class HeldOut:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def only(self, rows: NDArray[np.int64]) -> "HeldOut":
+        """Some of them."""
+        parts = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
+        return HeldOut(
+            terms=np.concatenate([self.terms[part] for part in parts]),
+            weights=np.concatenate([self.weights[part] for part in parts]),
+            offsets=np.cumsum([0, *(part.stop - part.start for part in parts)], dtype=np.int64),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:

@@ -115,6 +115,10 @@ def _sparse_rows(index: Index) -> Iterator[list[str]]:
     if part.stored != "exact":
         lossless = " without loss" if part.impacts == "exact" else ""
         yield ["sparse impacts", f"{part.stored}{lossless}, in steps of {part.scale:.3g}"]
+    if part.tuned:
+        asked = f"{part.engine}, recall {part.recall:g} of the best {part.recall_at} asked for"
+        settings = _settings({name: f"{value:g}" for name, value in part.tuned.parameters.items()})
+        yield ["approximate", f"{asked}, {part.tuned.recall:.4f} on queries made of documents ({settings})"]
     if part.encoder:
         yield ["sparse weights", str(part.encoder.weights)]
 

@@ -100,6 +100,25 @@ SparseImpactsOption = Annotated[
 ]
 
 
+class SparseEngineName(StrEnum):
+    NATIVE = "native"
+    SEISMIC = "seismic"
+
+
+SparseEngineOption = Annotated[SparseEngineName, typer.Option(help="What searches the sparse part approximately.")]
+RecallOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Search the sparse part approximately: find this share of the best hits, as 0.99.",
+        show_default=False,
+    ),
+]
+RecallAtOption = Annotated[
+    int, typer.Option(min=1, metavar="K", help="Hits for which that holds; more of them are searched for exactly.")
+]
+
+
 class EngineName(StrEnum):
     NATIVE = "native"
     LUCENE = "lucene"

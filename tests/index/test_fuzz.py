@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.chunking import ByWords
+from retrieval.index.sparse.options import SparseOptions
 from retrieval.indexing import Index
 from tests.index.altering import files_of
 from tests.index.changing import ADDED, BUILT, document, quick_folder, small_pieces
@@ -30,7 +31,9 @@ def sound(pieces: str) -> Iterator[Path]:
     chunking = ByWords(size=6, overlap=2) if pieces == "small" else None
     with quick_folder() as folder, small_pieces() if pieces == "small" else nullcontext():
         documents = [document(number, 9 * number) for number in range(50)]
-        index = Index.build(documents, folder / "index", **BUILT, chunking=chunking)
+        index = Index.build(
+            documents, folder / "index", **BUILT, chunking=chunking, sparse_options=SparseOptions(recall=0.9)
+        )
         index = index.add([document(number, 9 * number) for number in range(50, 60)], **ADDED)
         index = index.delete(["d3", "d33", "d55"])
         assert len(index.manifest.segments) == 2

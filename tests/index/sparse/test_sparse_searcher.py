@@ -125,6 +125,57 @@ def test_a_changed_index_is_a_fresh_one(options: dict[str, object], tmp_path: Pa
         assert index.documents.ids(one[0]) == fresh.documents.ids(other[0])
 
 
+@pytest.mark.parametrize("engine", ["native", "seismic"])
+@pytest.mark.parametrize("kind", ["bytes", "float"])
+def test_approximate_search_finds_what_exact_search_finds(engine: str, kind: str, tmp_path: Path) -> None:
+    """Nearly all of it, with exact scores; after changes too. Many hits, and exact search, are all of it."""
+    if engine == "seismic":
+        pytest.importorskip("seismic")
+    sparse, queries = vectors(400, 1, kind, sizes=(0, 40)), vectors(60, 2, sizes=(1, 20))
+    index = build(tmp_path, sparse, recall=0.95, engine=engine)
+    part = index.manifest.sparse
+    assert part
+    assert part.tuned
+    assert part.tuned.recall >= 0.9
+    for changed in (index, index.delete([f"d{number}" for number in range(0, 400, 2)]).compact()):
+        assert changed.problems() == []
+        assert changed.sparse
+        exact = changed.sparse.search(queries, 10, exact=True)
+        found = changed.sparse.search(queries, 10)
+        for one, other in zip(found.rows(), exact.rows(), strict=True):
+            scores = dict(zip(other[0].tolist(), other[1].tolist(), strict=True))
+            shared = [
+                (scores[ordinal], score) for ordinal, score in zip(*map(list, one), strict=True) if ordinal in scores
+            ]
+            np.testing.assert_allclose([a for a, _ in shared], [b for _, b in shared], rtol=1e-5)
+            assert np.all(np.diff(one[1]) <= 0)
+        recall = np.mean(
+            [np.isin(other[0], one[0]).mean() for one, other in zip(found.rows(), exact.rows(), strict=True)]
+        )
+        assert recall >= 0.85
+        np.testing.assert_array_equal(
+            changed.sparse.search(queries, 11).ordinals, changed.sparse.search(queries, 11, exact=True).ordinals
+        )
+        allowed = np.arange(changed.documents.rows) % 3 == 0
+        filtered = changed.sparse.search(queries, 10, 1, allowed)
+        assert all(allowed[ordinals].all() for ordinals, _ in filtered.rows())
+        assert filtered.counts.tolist() == changed.sparse.search(queries, 10, 1, allowed, exact=True).counts.tolist()
+
+
+@pytest.mark.parametrize("engine", ["native", "seismic"])
+def test_an_index_without_vectors_has_nothing_to_search_approximately(engine: str, tmp_path: Path) -> None:
+    """It is built, changed, verified and searched all the same."""
+    if engine == "seismic":
+        pytest.importorskip("seismic")
+    index = build(tmp_path, vectors(3, 1, sizes=(0, 1)), recall=0.9, engine=engine)
+    assert search(index, vectors(2, 2, sizes=(1, 5)), 5).counts.tolist() == [0, 0]
+    assert index.problems() == []
+    more = documents(4, 10)
+    index = index.add(more, sparse=vector_file(tmp_path, [one.id for one in more], vectors(4, 3, sizes=(5, 9))))
+    assert index.problems() == []
+    assert search(index, SparseVectors.of([dict.fromkeys(TOKENS, 1.0)]), 5).counts.tolist() == [4]
+
+
 def test_contributions_add_up_to_the_score(tmp_path: Path) -> None:
     """Of every hit, the largest first, and of tokens that the document has."""
     sparse, queries = vectors(50, 6), vectors(5, 7, sizes=(5, 20))
@@ -160,6 +211,12 @@ def test_weights_must_be_finite_and_above_zero(weight: float, tmp_path: Path) ->
         ({"impacts": "u9"}, "impacts must be one of"),
         ({"impacts": "u8", "scale": 0.0}, "scale must be a number above 0"),
         ({"scale": 1.0}, "exact impacts have no scale"),
+        ({"engine": "psychic"}, "engine must be one of native, seismic"),
+        ({"engine": "seismic"}, "Seismic searches approximately"),
+        ({"recall": 0.0}, "recall must be above 0 and at most 1"),
+        ({"recall": 1.5}, "recall must be above 0 and at most 1"),
+        ({"recall": 0.9, "recall_at": 0}, "recall is measured at 1 hit or more"),
+        ({"recall": 0.9, "reorder": True}, "an order of its own"),
     ],
 )
 def test_options_are_checked(options: dict[str, object], named: str) -> None:
