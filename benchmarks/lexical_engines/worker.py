@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -89,19 +89,26 @@ class Work:
         return self._engine.about()
 
 
+def lexical_work(name: str, threads: int, **options: Any) -> Work:
+    """What the process of a lexical engine does."""
+    return Work(engine_class(name)(threads, **options))
+
+
 class Worker:
-    """The parent's side of an engine's process; calls of `Work` by name.
+    """The parent's side of an engine's process; calls of `Work`, or of what `make` gives there, by name.
 
     Raises:
         EngineError: from every call that fails in the process, and where it cannot start.
     """
 
-    def __init__(self, name: str, threads: int, **options: Any) -> None:
+    def __init__(self, name: str, threads: int, *, make: Callable[..., Any] = lexical_work, **options: Any) -> None:
         self.name = name
         self._log = Path(tempfile.mkstemp(prefix=f"{name}-", suffix=".log")[1])
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, name, threads, options, self._log), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs, make, name, threads, options, self._log), daemon=True
+        )
         with _environment(threads):
             self._process.start()
         theirs.close()
@@ -154,12 +161,14 @@ class Worker:
         self._log.unlink(missing_ok=True)
 
 
-def _serve(connection: Connection, name: str, threads: int, options: dict[str, Any], log: Path) -> None:
+def _serve(
+    connection: Connection, make: Callable[..., Any], name: str, threads: int, options: dict[str, Any], log: Path
+) -> None:
     """The process' side: answer calls until the parent is gone."""
     _print_to(log)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
-    work = _answer(connection, lambda: Work(engine_class(name)(threads, **options)), tell=False)
+    work = _answer(connection, lambda: make(name, threads, **options), tell=False)
     while work is not None:
         try:
             what, arguments = connection.recv()
