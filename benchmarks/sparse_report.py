@@ -10,7 +10,7 @@ def show(result: dict[str, Any], goals: Sequence[str]) -> None:
     """Builds, then searches at each recall."""
     documents, queries, entries = result["documents"], result["queries"], result["entries"]
     print(f"\n{documents:,} documents of {entries / documents:.0f} entries, {queries:,} queries, k 10, one thread")
-    print("a ratio is their time over ours: median (least-most)\n")
+    print("a ratio is their time over that of the faster of ours: median (least-most)\n")
     _show_builds(result)
     _show_searches(result, goals)
     for name, reason in result["absent"].items():

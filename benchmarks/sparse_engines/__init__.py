@@ -4,10 +4,11 @@ from importlib import import_module
 
 from sparse_engines.base import Engine
 
-OURS = "retrieval-blocks"
+OURS = ("retrieval", "retrieval-approximate")
 
 ENGINES = {
-    OURS: "sparse_engines.blocks:Blocks",
+    "retrieval": "sparse_engines.ours:Exact",
+    "retrieval-approximate": "sparse_engines.ours:Approximate",
     "seismic": "sparse_engines.seismic_lsr:Seismic",
     "pisa": "sparse_engines.pisa:Pisa",
     "scatter": "sparse_engines.scatter:Scatter",

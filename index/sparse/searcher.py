@@ -96,7 +96,7 @@ class SparseSearcher:
             allowed: (rows,) which of them may be hits; None allows all.
             exact: search exactly in any case.
         """
-        asked = self._terms(queries)
+        asked = self.numbered(queries)
         hits = Hits.empty(len(queries), min(k, self._rows), ScoreKind.DOT)
         if exact or self.approximate is None or not self.approximate.serves(k, allowed):
             return self.fill(hits, asked, threads, allowed)
@@ -125,7 +125,7 @@ class SparseSearcher:
 
         return self._search.fill(hits, prepare, threads, allowed)
 
-    def _terms(self, queries: SparseVectors) -> HeldOut:
+    def numbered(self, queries: SparseVectors) -> HeldOut:
         """The queries' tokens that documents have, as numbers."""
         if not np.all(np.isfinite(queries.weights) & (queries.weights > 0)):
             raise InputError("the weights of a query must be finite and above 0")

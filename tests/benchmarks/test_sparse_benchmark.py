@@ -41,7 +41,8 @@ def test_ours_is_measured_beside_exact_search(source: Path, tmp_path: Path) -> N
     code += "if __name__ == '__main__': sys.exit(main())"
     script = tmp_path / "with_hidden.py"
     script.write_text(code)
-    arguments = ("--from", source, "--documents", "0,300", "--engines", "retrieval-blocks,seismic", "--rounds", "1")
+    engines = ("--engines", "retrieval,retrieval-approximate,seismic")
+    arguments = ("--from", source, "--documents", "0,300", *engines, "--rounds", "1")
     places = ("--made", tmp_path / "made", "--work", work, "--json", tmp_path / "figures.json")
     command = [sys.executable, script, *arguments, *places]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -51,7 +52,7 @@ def test_ours_is_measured_beside_exact_search(source: Path, tmp_path: Path) -> N
         orjson.loads((tmp_path / "figures.json").read_bytes())["results"], (60, 300), strict=True
     ):
         assert (result["documents"], result["queries"]) == (documents, 4)
-        assert set(result["engines"]) == {"scatter", "retrieval-blocks"}
+        assert set(result["engines"]) == {"scatter", "retrieval", "retrieval-approximate"}
         for about in result["engines"].values():
             assert about["best"]["1.0"]["recall"] == 1
             assert about["builds"][0]["size"] > 0
