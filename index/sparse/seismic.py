@@ -30,6 +30,8 @@ _FILE = "seismic.bin"
 # Recommended by its authors for SPLADE vectors of millions of documents.
 _BUILD = {"n_postings": 4000, "centroid_fraction": 0.1, "summary_energy": 0.4}
 
+_ROWS_AT_ONCE = 1 << 14
+
 CANDIDATES = [
     {"query_cut": float(cut), "heap_factor": factor}
     for cut, factor in ((3, 1.0), (5, 1.0), (5, 0.9), (8, 0.9), (10, 0.8), (12, 0.8), (16, 0.8), (24, 0.7), (64, 0.6))
@@ -49,12 +51,16 @@ def import_seismic() -> Any:
 def write_seismic(folder: Path, rows: Rows) -> None:
     """Write the index of documents' vectors into an existing folder."""
     seismic = import_seismic()
-    text = seismic.get_seismic_string()
     dataset = seismic.SeismicDataset()
-    for row in range(len(rows.offsets) - 1):
-        here = slice(rows.offsets[row], rows.offsets[row + 1])
-        if here.stop > here.start:
-            dataset.add_document(str(row), rows.terms[here].astype(text), rows.weights[here].astype(np.float32))
+    filled = np.flatnonzero(np.diff(rows.offsets))
+    for some in np.array_split(filled, len(filled) // _ROWS_AT_ONCE + 1):
+        first, stop = rows.offsets[some[0]], rows.offsets[some[-1] + 1]
+        dataset.add_documents_by_id(
+            [str(row) for row in some.tolist()],
+            rows.terms[first:stop].astype(np.int64),
+            rows.weights[first:stop].astype(np.float32),
+            np.append(rows.offsets[some], stop) - first,
+        )
     with _silent():
         index = seismic.SeismicIndex.build_from_dataset(dataset, **_BUILD)
         index.save(str(folder / "built"))
