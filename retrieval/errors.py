@@ -15,6 +15,7 @@ RetrievalError
 │   ├── ArtifactDamagedError a file is missing, cut or altered
 │   └── ArtifactVersionError written by a newer version
 ├── ModelError               a model that cannot be found or used
+├── TrainingError            a training run that cannot go on, or not in this way
 └── MissingExtraError        a package that an optional part needs is not installed
 """
 
@@ -34,6 +35,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "RetrievalError",
+    "TrainingError",
     "UnfinishedBuildError",
 ]
 
@@ -122,6 +124,10 @@ class ArtifactVersionError(ArtifactError):
 
 class ModelError(RetrievalError):
     """A model that cannot be found or used."""
+
+
+class TrainingError(RetrievalError):
+    """A training run that cannot go on: it diverged or collapsed, or its checkpoints are of another run."""
 
 
 class MissingExtraError(RetrievalError):

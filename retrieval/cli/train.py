@@ -1,0 +1,251 @@
+"""`retrieval train`: improve encoders, one command per method."""
+
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from retrieval.cli.console import print_json, progress, say
+from retrieval.cli.options import DeviceOption, JsonOption, RestartOption, ThreadsOption
+from retrieval.errors import InputError, MissingExtraError
+from retrieval.protocols import Progress
+
+if TYPE_CHECKING:
+    from retrieval.training.data import TrainingData
+    from retrieval.training.dev import DevSet
+    from retrieval.training.splade import SpladeRecipe, SpladeSettings
+
+# ruff: noqa: D101 - the names say it
+
+app = typer.Typer(help="Train encoders.", no_args_is_help=True)
+
+_LOSSES = ("contrastive", "margin-mse", "kl")
+
+
+class PrecisionName(StrEnum):
+    NO = "no"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+class WarmStartName(StrEnum):
+    NONE = "none"
+    LEXICAL = "lexical"
+
+
+@app.callback()
+def group() -> None:
+    """Train encoders."""
+
+
+@app.command()
+def splade(
+    data: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATA...", help="BEIR folders, .jsonl of query, pos and neg, or .tsv of triples."),
+    ],
+    model: Annotated[str, typer.Option(metavar="MODEL", help="What to begin with: minilm, a folder or a hub id.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model goes, with its log and checkpoints.")],
+    split: Annotated[str, typer.Option(help="Whose judgements train: qrels/SPLIT.tsv.")] = "train",
+    dev: Annotated[
+        str | None, typer.Option(metavar="SPLIT", help="Judgements that choose the model.", show_default=False)
+    ] = None,
+    hold_out: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Instead: this share of the training queries.", show_default=False),
+    ] = None,
+    dev_documents: Annotated[
+        int | None, typer.Option(min=1, help="Search a sample of so many documents, to save time.", show_default=False)
+    ] = None,
+    negatives: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="TREC run to take hard negatives from; repeatable.")
+    ] = None,
+    negatives_depth: Annotated[int, typer.Option(min=1, help="Hits of each run that may be negatives.")] = 100,
+    teacher_run: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="TREC run whose scores teach; several are averaged.")
+    ] = None,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=WEIGHT]",
+            help="contrastive, margin-mse, kl; repeatable. By default contrastive, and kl where there is a teacher.",
+            show_default=False,
+        ),
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="What the model's scores are divided by.")] = 1.0,
+    teacher_scale: Annotated[float, typer.Option(help="What the teacher's, 0 to 1 of a run, are multiplied by.")] = 10,
+    flops_query: Annotated[float, typer.Option(help="Weight of FLOPS on queries.")] = 0.0,
+    l1_query: Annotated[float, typer.Option(help="Weight of L1 on queries.")] = 0.0,
+    flops_document: Annotated[float, typer.Option(help="Weight of FLOPS on documents.")] = 0.0,
+    ramp: Annotated[int, typer.Option(min=0, help="Steps over which these weights rise.")] = 0,
+    warm_start: Annotated[
+        WarmStartName,
+        typer.Option(help="lexical: give an encoder without a vocabulary head one that names the tokens it reads."),
+    ] = WarmStartName.NONE,
+    sharpness: Annotated[float, typer.Option(help="Of the warm start: higher, and fewer words are added.")] = 16.0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Batches to learn from.", show_default=False)] = None,
+    epochs: Annotated[float, typer.Option(help="Or: times that each query is seen.")] = 1.0,
+    batch: Annotated[int, typer.Option(min=1, help="Queries of a batch.")] = 16,
+    negatives_per_query: Annotated[int, typer.Option(min=0, help="Hard negatives for each.")] = 4,
+    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-5,
+    warmup: Annotated[float, typer.Option(help="Share of the steps in which it rises.")] = 0.1,
+    weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = 0.01,
+    clip: Annotated[float, typer.Option(help="Largest norm of a gradient.")] = 1.0,
+    query_length: Annotated[int, typer.Option(min=1, help="Tokens of a query, in training.")] = 64,
+    document_length: Annotated[int, typer.Option(min=1, help="Tokens of a document, in training.")] = 256,
+    precision: Annotated[PrecisionName, typer.Option(help="Of matrix products; no is float32.")] = PrecisionName.NO,
+    seed: Annotated[int, typer.Option(help="Of batches and dropout.")] = 0,
+    evaluate_every: Annotated[int, typer.Option(min=0, help="Steps between evaluations on dev data.")] = 500,
+    patience: Annotated[int, typer.Option(min=0, help="Evaluations that may be no better; 0: any number.")] = 0,
+    checkpoint_every: Annotated[int, typer.Option(min=0, help="Steps between checkpoints.")] = 100,
+    log_every: Annotated[int, typer.Option(min=1, help="Steps between lines of the log.")] = 10,
+    restart: RestartOption = False,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Train a SPLADE model on DATA; interrupted, the same command goes on where it was.
+
+    Judged queries of other splits never train. Several GPUs: accelerate launch -m retrieval train splade ...
+    """
+    _needs_torch()
+    from retrieval.training.data import Sources, read_training_data
+    from retrieval.training.splade import SpladeSettings, evaluator
+    from retrieval.training.trainer import TrainerSettings, train
+
+    if dev and hold_out is not None:
+        raise InputError("dev data is a split or a share that is held out; both were given")
+    _use_threads(threads)
+    weights = _losses(loss, taught=bool(teacher_run))
+    settings = SpladeSettings(
+        batch=batch,
+        negatives=negatives_per_query,
+        contrastive=weights["contrastive"],
+        margin_mse=weights["margin-mse"],
+        kl=weights["kl"],
+        temperature=temperature,
+        teacher_scale=teacher_scale,
+        flops_query=flops_query,
+        l1_query=l1_query,
+        flops_document=flops_document,
+        ramp=ramp,
+        query_length=query_length,
+        document_length=document_length,
+        seed=seed,
+    )
+    sets, held = _dev_sets(data, dev or (split if hold_out else None), hold_out, dev_documents, seed)
+    training = read_training_data(
+        Sources(
+            data=data,
+            split=split,
+            negatives=negatives or (),
+            depth=negatives_depth,
+            teacher=teacher_run or (),
+            held_out=held,
+        )
+    )
+    _report(training, sets)
+    optimising = TrainerSettings(
+        steps=steps or math.ceil(epochs * len(training.examples) / batch),
+        lr=lr,
+        warmup=warmup,
+        weight_decay=weight_decay,
+        clip=clip,
+        precision=precision.value,
+        seed=seed,
+        evaluate_every=evaluate_every if sets else 0,
+        patience=patience,
+        checkpoint_every=checkpoint_every,
+        log_every=log_every,
+        device=device,
+    )
+    with progress() as show:
+        recipe = _splade_recipe(model, device, training, settings, warm_start, sharpness, show)
+        evaluate = evaluator(recipe.model, sets) if sets else None
+        outcome = train(recipe, optimising, out, evaluate=evaluate, restart=restart, progress=show)
+    best = f", the best of step {outcome.best.step}: dev nDCG@10 {outcome.best.score:.4f}" if outcome.best else ""
+    say(f"{outcome.model}: {outcome.steps} steps{best}")
+    if json:
+        print_json({"model": str(outcome.model), "steps": outcome.steps, "best": outcome.best})
+
+
+def _needs_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("torch", "models", "training") from error
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _losses(given: list[str] | None, *, taught: bool) -> dict[str, float]:
+    """Each loss' weight, 0 for one that is not wanted."""
+    chosen = dict.fromkeys(_LOSSES, 0.0)
+    for text in given or ["contrastive", *(["kl"] if taught else [])]:
+        name, equals, number = text.partition("=")
+        try:
+            weight = float(number) if equals else 1.0
+        except ValueError:
+            weight = math.nan
+        if name not in chosen or not weight >= 0:
+            raise InputError(f"--loss takes {', '.join(_LOSSES)}, as kl or kl=0.5; got {text!r}")
+        chosen[name] = weight
+    return chosen
+
+
+def _dev_sets(
+    data: list[Path], split: str | None, share: float | None, documents: int | None, seed: int
+) -> tuple[list["DevSet"], frozenset[str]]:
+    """Dev data of every folder that has such a split, and the queries that must not train for it."""
+    if split is None:
+        return [], frozenset()
+    from retrieval.beir_eval.datasets import load_collection
+    from retrieval.training.dev import hold_out, load_dev_set
+
+    sets, held = [], frozenset[str]()
+    for folder in data:
+        if not (folder / "qrels" / f"{split}.tsv").is_file():
+            continue
+        only = None
+        if share is not None:
+            ids = [query.id for query in load_collection(folder, split, on_error="skip").queries]
+            only = hold_out(ids, share, seed)
+            held |= only
+        sets.append(load_dev_set(folder, split, only=only, documents=documents, seed=seed))
+    if not sets:
+        raise InputError(f"no folder of the data has judgements for dev data: qrels/{split}.tsv")
+    return sets, held
+
+
+def _report(training: "TrainingData", sets: list["DevSet"]) -> None:
+    for note in (*training.notes, *(note for dev in sets for note in dev.notes)):
+        say(f"note: {note}")
+    dev = ", ".join(f"{len(dev.queries)} of {dev.name}" for dev in sets) or "none"
+    say(f"{len(training.examples)} training queries, {len(training.texts)} documents; dev queries: {dev}")
+
+
+def _splade_recipe(
+    model: str,
+    device: str | None,
+    training: "TrainingData",
+    settings: "SpladeSettings",
+    warm_start: WarmStartName,
+    sharpness: float,
+    show: Progress,
+) -> "SpladeRecipe":
+    from retrieval.encoders.neural.splade import Splade
+    from retrieval.training.splade import SpladeRecipe
+    from retrieval.training.warmstart import LexicalStart
+
+    if warm_start is WarmStartName.NONE:
+        return SpladeRecipe(Splade.load(model, device=device), training, settings, progress=show)
+    start = LexicalStart(max_length=settings.document_length, sharpness=sharpness, seed=settings.seed)
+    encoder = Splade.from_encoder(model, device=device)
+    return SpladeRecipe(encoder, training, settings, warm_start=start, progress=show)

@@ -1,0 +1,137 @@
+"""Checkpoints: all that a run needs to go on as if it had never stopped, there whole or not at all.
+
+A checkpoint is a folder `step-<number>` with `state.pt` (tensors and plain values, read with `weights_only`) and
+`checkpoint.json` (the step, the settings, the best model so far). It is written beside and renamed; the one before
+it goes only then.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from retrieval.errors import TrainingError
+from retrieval.files import sync_folder, sync_tree
+
+__all__ = ["Best", "Checkpoints", "Progressed"]
+
+_STATE, _ABOUT = "state.pt", "checkpoint.json"
+_NEW = ".new"
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best model so far: at which step, with which score, and how many evaluations since were no better."""
+
+    step: int
+    score: float
+    since: int = 0
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """How far a run has come: after how many steps, its best model, and the state of all that changes."""
+
+    step: int
+    best: Best | None
+    state: Mapping[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run, in a folder of their own."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self._folder = folder
+        # As JSON gives it back, so that tuples and lists compare alike.
+        self._settings: dict[str, Any] = json.loads(json.dumps(settings))
+
+    @property
+    def exist(self) -> bool:
+        """Whether there is a run to go on with."""
+        return bool(self._committed())
+
+    def load(self) -> Progressed | None:
+        """The last checkpoint, or None at the start of a run.
+
+        Raises:
+            TrainingError: it is of a run with other settings or other data, or cannot be read.
+        """
+        if not (committed := self._committed()):
+            return None
+        folder = committed[-1]
+        try:
+            about = json.loads((folder / _ABOUT).read_text())
+            state = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
+        except (OSError, ValueError, RuntimeError, EOFError) as error:
+            raise TrainingError(
+                f"{folder}: the checkpoint cannot be read ({error})", hint="--restart begins anew"
+            ) from error
+        self._check(about["settings"])
+        best = about["best"]
+        return Progressed(about["step"], Best(**best) if best else None, state)
+
+    def save(self, progressed: Progressed) -> None:
+        """Commit a checkpoint, then let go of the one before it and of best models that it does not name."""
+        about = {
+            "step": progressed.step,
+            "best": vars(progressed.best) if progressed.best else None,
+            "settings": self._settings,
+        }
+        final = self._folder / f"step-{progressed.step:08d}"
+
+        def fill(folder: Path) -> None:
+            torch.save(dict(progressed.state), folder / _STATE)
+            (folder / _ABOUT).write_text(json.dumps(about, indent=2))
+
+        _commit(final, fill)
+        self._sweep(final.name, self.best_folder(progressed.best).name if progressed.best else None)
+
+    def save_best(self, best: Best, save: Callable[[Path], None]) -> None:
+        """Keep a model that did best; it counts from the checkpoint that names it."""
+        _commit(self.best_folder(best), save)
+
+    def best_folder(self, best: Best) -> Path:
+        """Where a best model is kept."""
+        return self._folder / f"best-{best.step:08d}"
+
+    def discard(self) -> None:
+        """Forget the run."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _committed(self) -> list[Path]:
+        return sorted(path for path in self._folder.glob("step-*") if path.suffix != _NEW)
+
+    def _check(self, before: Settings) -> None:
+        names = sorted({*before, *self._settings})
+        if differing := [name for name in names if before.get(name) != self._settings.get(name)]:
+            told = "; ".join(
+                f"{name} was {before.get(name)!r} and is {self._settings.get(name)!r}" for name in differing
+            )
+            raise TrainingError(
+                f"{self._folder}: holds a run with other settings: {told}",
+                hint="give the same options to go on with it, or --restart to begin anew",
+            )
+
+    def _sweep(self, *keep: str | None) -> None:
+        for path in self._folder.iterdir():
+            if path.name not in keep:
+                shutil.rmtree(path)
+
+
+def _commit(final: Path, fill: Callable[[Path], None]) -> None:
+    """A folder that is filled beside its place, made durable and renamed."""
+    beside = final.with_name(final.name + _NEW)
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    fill(beside)
+    sync_tree(beside)
+    # A run that goes on from an earlier checkpoint comes by here again, with the same content.
+    shutil.rmtree(final, ignore_errors=True)
+    beside.replace(final)
+    sync_folder(final.parent)

@@ -1,0 +1,248 @@
+"""What a model learns from: queries, their positives and hard negatives, and a teacher's scores of both.
+
+A source is a folder in BEIR's layout, whose judgements say what is relevant; a JSONL file of
+`{"query", "pos": [], "neg": [], "pos_scores": [], "neg_scores": []}`; or a TSV file of query, positive and negative.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from retrieval.beir_eval.datasets import load_collection
+from retrieval.corpus import read_documents
+from retrieval.errors import CollectionError, CorpusError, InputError
+from retrieval.formats import records_of
+from retrieval.training.negatives import Teacher, hardest
+
+__all__ = ["Example", "Sources", "TrainingData", "read_training_data"]
+
+_LISTS = ("pos", "neg", "pos_scores", "neg_scores")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One training query; documents are rows of `TrainingData.texts`.
+
+    Attributes:
+        id: the query's.
+        query: its text.
+        positives: what is relevant, at least one.
+        negatives: what is taken to be not relevant, hardest first; may be empty.
+        scores: a teacher's, by row; empty without a teacher.
+    """
+
+    id: str
+    query: str
+    positives: tuple[int, ...]
+    negatives: tuple[int, ...] = ()
+    scores: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass
+class TrainingData:
+    """Documents and examples, and what the preflight has to say of them, a sentence each."""
+
+    texts: list[str]
+    examples: list[Example]
+    notes: list[str] = field(default_factory=list)
+
+    def fingerprint(self) -> str:
+        """A digest of every text and example: a run goes on only with the data it began with."""
+        digest = hashlib.sha256()
+        for part in self.texts:
+            digest.update(part.encode() + b"\0")
+        for example in self.examples:
+            scores = sorted(example.scores.items())
+            digest.update(repr((example.query, example.positives, example.negatives, scores)).encode())
+        return f"sha256:{digest.hexdigest()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What to read, and how.
+
+    Attributes:
+        data: BEIR folders, JSONL and TSV files.
+        split: whose judgements train, in BEIR folders.
+        negatives: TREC runs, from which the hard negatives of BEIR queries are taken.
+        depth: how many documents of each run's list may be negatives.
+        teacher: TREC runs whose scores teach, each rescaled to 0..1 within a query's list and then averaged.
+        held_out: queries, by id, that never train, beside those of the folders' other splits.
+    """
+
+    data: Sequence[Path]
+    split: str = "train"
+    negatives: Sequence[Path] = ()
+    depth: int = 100
+    teacher: Sequence[Path] = ()
+    held_out: frozenset[str] = frozenset()
+
+
+def read_training_data(sources: Sources) -> TrainingData:
+    """Read every source, and check that there is something to learn from it, and nothing of what is tested.
+
+    Queries that stand in another split of a folder as well, by id or by text, are left out and noted; so are queries
+    without a positive, and judged documents or hits of a run that the corpus lacks.
+
+    Raises:
+        CollectionError: no example is left, or a run knows none of the queries.
+        CorpusError: a line that cannot be read.
+    """
+    reader = _Reader(sources)
+    for source in sources.data:
+        reader.read(source)
+    return reader.finish()
+
+
+class _Reader:
+    """Examples of several sources over one list of texts, each text once per source."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._texts: list[str] = []
+        self._rows: dict[str, int] = {}
+        self._examples: list[Example] = []
+        self._notes: list[str] = []
+        self._held_ids: set[str] = set(sources.held_out)
+        self._held_texts: set[str] = set()
+        self._runs = [hardest(path, sources.depth) for path in sources.negatives]
+        self._teacher = Teacher(sources.teacher)
+
+    def read(self, source: Path) -> None:
+        """Add the examples of a source."""
+        if source.is_dir():
+            self._read_folder(source)
+        elif source.suffix == ".tsv":
+            self._read_triples(source)
+        elif ".jsonl" in source.suffixes:
+            self._read_records(source)
+        else:
+            raise InputError(f"{source}: training data is a BEIR folder, a .jsonl or a .tsv file")
+
+    def finish(self) -> TrainingData:
+        """What was read, without what may not train."""
+        leaked = [e for e in self._examples if e.id in self._held_ids or _plain(e.query) in self._held_texts]
+        empty = [e for e in self._examples if not e.positives]
+        self._note(
+            leaked, "held-out query would train, and is left out", "held-out queries would train, and are left out"
+        )
+        self._note(empty, "query has no positive, and is left out", "queries have no positive, and are left out")
+        out = {id(e) for e in (*leaked, *empty)}
+        kept = [e for e in self._examples if id(e) not in out]
+        if not kept:
+            raise CollectionError(f"{', '.join(map(str, self._sources.data))}: nothing to train on", hint=self._hint())
+        self._check_runs(kept)
+        return TrainingData(self._texts, kept, self._notes)
+
+    def _check_runs(self, kept: Sequence[Example]) -> None:
+        if self._sources.negatives and not any(e.negatives for e in kept):
+            raise CollectionError(
+                f"{self._sources.negatives[0]}: holds no hit of any training query",
+                hint="search with the training queries: retrieval search DIR --queries queries.jsonl --format trec",
+            )
+        if self._sources.teacher and not any(e.scores for e in kept):
+            raise CollectionError(f"{self._sources.teacher[0]}: holds no score of any training query")
+
+    def _hint(self) -> str | None:
+        return "; ".join(self._notes) or None
+
+    def _note(self, which: Sequence[Example], one: str, many: str) -> None:
+        if which:
+            named = ", ".join(e.id for e in which[:3]) + (", …" if len(which) > 3 else "")
+            self._notes.append(f"{len(which)} {one if len(which) == 1 else many}: {named}")
+
+    def _row(self, text: str) -> int:
+        row = self._rows.setdefault(text, len(self._texts))
+        if row == len(self._texts):
+            self._texts.append(text)
+        return row
+
+    def _read_folder(self, folder: Path) -> None:
+        split = self._sources.split
+        collection = load_collection(folder, split, on_error="skip")
+        self._notes += [f"{folder.name}: {problem}" for problem in collection.problems]
+        rows = {document.id: self._row(document.contents) for document in read_documents(folder)}
+        for other in sorted(path.stem for path in (folder / "qrels").glob("*.tsv")):
+            if other != split:
+                queries = load_collection(folder, other, on_error="skip").queries
+                self._held_ids |= {query.id for query in queries}
+                self._held_texts |= {_plain(query.text) for query in queries}
+        lacking = 0
+        for query in collection.queries:
+            grades = collection.qrels[query.id]
+            lacking += sum(document not in rows for document in grades)
+            self._examples.append(self._judged(query.id, query.text, grades, rows))
+        if lacking:
+            self._notes.append(f"{folder.name}: {lacking} judged documents are not in the corpus")
+
+    def _judged(self, id_: str, query: str, grades: Mapping[str, int], rows: Mapping[str, int]) -> Example:
+        relevant = [document for document, grade in grades.items() if grade > 0 and document in rows]
+        ranked = dict.fromkeys(d for d, grade in grades.items() if grade <= 0)
+        for place in range(self._sources.depth):
+            for run in self._runs:
+                ranked.update(dict.fromkeys(run.get(id_, [])[place : place + 1]))
+        positives = tuple(dict.fromkeys(rows[document] for document in relevant))
+        negatives = dict.fromkeys(rows[document] for document in ranked if document in rows)
+        return Example(
+            id=id_,
+            query=query,
+            positives=positives,
+            negatives=tuple(row for row in negatives if row not in positives),
+            scores={rows[d]: score for d, score in self._teacher.scores(id_).items() if d in rows},
+        )
+
+    def _read_triples(self, path: Path) -> None:
+        found: dict[str, tuple[list[int], list[int]]] = {}
+        with path.open(encoding="utf-8") as file:
+            for position, line in enumerate(file, 1):
+                fields = line.rstrip("\r\n").split("\t")
+                if len(fields) != 3 or not all(fields):
+                    raise CorpusError(str(path), position, "expected query, positive and negative, with tabs")
+                positives, negatives = found.setdefault(fields[0], ([], []))
+                positives.append(self._row(fields[1]))
+                negatives.append(self._row(fields[2]))
+        for query, (positives, negatives) in found.items():
+            self._examples.append(Example(query, query, _once(positives), _once(negatives, positives)))
+
+    def _read_records(self, path: Path) -> None:
+        for record in records_of(str(path)):
+            try:
+                self._examples.append(self._record(record.fields))
+            except ValueError as error:
+                raise CorpusError(str(path), record.position, str(error)) from None
+
+    def _record(self, fields: Mapping[str, Any] | str) -> Example:
+        if isinstance(fields, str):
+            raise ValueError(fields)
+        query = fields.get("query")
+        if not isinstance(query, str) or not query:
+            raise ValueError("no query: expected a string under 'query'")
+        lists = {name: fields.get(name) or [] for name in _LISTS}
+        positives, negatives = (self._passages(name, lists[name]) for name in ("pos", "neg"))
+        scores: dict[int, float] = {}
+        for name, rows in (("pos", positives), ("neg", negatives)):
+            given = lists[f"{name}_scores"]
+            if given and (len(given) != len(rows) or not all(isinstance(s, int | float) for s in given)):
+                raise ValueError(f"{name}_scores must be {len(rows)} numbers, one for each of {name}")
+            scores.update(zip(rows, map(float, given), strict=False))
+        id_ = fields.get("query_id")
+        return Example(
+            str(id_) if id_ is not None else query, query, _once(positives), _once(negatives, positives), scores
+        )
+
+    def _passages(self, name: str, texts: object) -> list[int]:
+        if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
+            raise ValueError(f"{name} must be a list of texts")
+        return [self._row(text) for text in texts]
+
+
+def _once(rows: Iterable[int], without: Iterable[int] = ()) -> tuple[int, ...]:
+    left_out = set(without)
+    return tuple(row for row in dict.fromkeys(rows) if row not in left_out)
+
+
+def _plain(text: str) -> str:
+    """A text as it is compared with held-out ones."""
+    return " ".join(text.lower().split())

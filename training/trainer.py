@@ -1,0 +1,318 @@
+"""One training loop for every recipe: on a CPU, a GPU, or several under `accelerate launch`.
+
+A batch depends on the seed and the step, and so do the random numbers drawn within a step; the learning rate is a
+function of the step. So weights and the optimiser's state are all that a checkpoint holds, and a run that was killed
+and goes on ends with the very weights of one that was not.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from retrieval.errors import InputError, MissingExtraError, TrainingError
+from retrieval.files import sync_tree
+from retrieval.protocols import Progress, silent
+from retrieval.training.checkpoints import Best, Checkpoints, Progressed
+from retrieval.training.log import Log
+from retrieval.training.recipes import Recipe, StepLoss
+
+__all__ = ["Outcome", "TrainerSettings", "learning_rate", "train"]
+
+Precision = Literal["no", "bf16", "fp16"]
+Evaluate = Callable[[], float]
+
+# Ends of names of parameters that decay would only harm.
+_NO_DECAY = ("bias", "LayerNorm.weight", "layer_norm.weight", "norm.weight")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """How to optimise, whatever the method.
+
+    Attributes:
+        steps: batches to learn from.
+        lr: the highest learning rate.
+        warmup: share of the steps over which the rate rises from 0; then it falls to 0 in a straight line.
+        weight_decay: of all weights but biases and norms.
+        clip: the largest norm of a step's gradient.
+        precision: of matrix products: bf16, fp16 (with scaled losses), or no for float32.
+        seed: of batches and of dropout.
+        evaluate_every: steps between evaluations on dev data, the first before any step; 0 for none.
+        patience: how many evaluations in a row may be no better before the run ends; 0 for no limit.
+        checkpoint_every: steps between checkpoints; there is one after each evaluation as well. Decides no weight.
+        log_every: steps between lines of the log. Decides no weight.
+        device: torch's name of a device; None takes what accelerate finds. Decides no weight.
+    """
+
+    steps: int
+    lr: float = 2e-5
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    precision: Precision = "no"
+    seed: int = 0
+    evaluate_every: int = 0
+    patience: int = 0
+    checkpoint_every: int = 500
+    log_every: int = 10
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        wrong = {
+            "steps must be at least 1": self.steps < 1,
+            "lr must be above 0": not self.lr > 0,
+            "warmup must be a share from 0 to 1": not 0 <= self.warmup <= 1,
+            "weight_decay must be at least 0": not self.weight_decay >= 0,
+            "clip must be above 0": not self.clip > 0,
+            "precision must be no, bf16 or fp16": self.precision not in ("no", "bf16", "fp16"),
+            "evaluate_every, patience and checkpoint_every must be at least 0": min(
+                self.evaluate_every, self.patience, self.checkpoint_every
+            )
+            < 0,
+            "log_every must be at least 1": self.log_every < 1,
+        }
+        if broken := [rule for rule, is_broken in wrong.items() if is_broken]:
+            raise InputError(broken[0])
+
+    def deciding(self) -> dict[str, Any]:
+        """Those that decide the result."""
+        free = ("checkpoint_every", "log_every", "device")
+        return {name: value for name, value in asdict(self).items() if name not in free}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        model: the folder of the model that did best on dev data; of the last one where there was no evaluation.
+        steps: batches learned from, over all its parts.
+        best: the step and score of that model, if there was an evaluation.
+    """
+
+    model: Path
+    steps: int
+    best: Best | None
+
+
+def learning_rate(settings: TrainerSettings, step: int) -> float:
+    """The rate of a step, counted from 0: up in a straight line, then down to 0."""
+    rising = round(settings.warmup * settings.steps)
+    if step < rising:
+        return settings.lr * (step + 1) / rising
+    return settings.lr * (settings.steps - step) / max(1, settings.steps - rising)
+
+
+def train(
+    recipe: Recipe,
+    settings: TrainerSettings,
+    out: Path,
+    *,
+    evaluate: Evaluate | None = None,
+    restart: bool = False,
+    progress: Progress = silent,
+) -> Outcome:
+    """Train, or go on with a run that was interrupted, and write `out/model`, `out/log.jsonl` and checkpoints.
+
+    Args:
+        recipe: the method.
+        settings: how to optimise.
+        out: where everything goes.
+        evaluate: the score of the model as it is on dev data, higher is better; asked every `evaluate_every` steps.
+        restart: begin anew where an interrupted run stands.
+        progress: told of steps.
+
+    Raises:
+        MissingExtraError: accelerate is not installed.
+        TrainingError: the loss is no longer a number, or `out` holds a run with other settings; the last good
+            checkpoint stays.
+        InputError: `out` holds a finished model already.
+    """
+    if (out / "model").exists() and not restart:
+        raise InputError(f"{out / 'model'}: a finished model stands there", hint="name a new folder, or --restart")
+    run = _Run(recipe, settings, out, evaluate, progress)
+    return run.run(restart=restart)
+
+
+class _Run:
+    def __init__(
+        self, recipe: Recipe, settings: TrainerSettings, out: Path, evaluate: Evaluate | None, progress: Progress
+    ) -> None:
+        self._recipe, self._settings, self._out, self._progress = recipe, settings, out, progress
+        self._evaluate = evaluate if settings.evaluate_every else None
+        self._accelerator = _accelerator(settings)
+        decided = {**settings.deciding(), "processes": self._accelerator.num_processes, **recipe.settings()}
+        self._checkpoints = Checkpoints(out / "checkpoints", decided)
+        self._best: Best | None = None
+
+    def run(self, *, restart: bool) -> Outcome:
+        if restart and self._is_main:
+            self._checkpoints.discard()
+            _remove(self._out / "model")
+        self._accelerator.wait_for_everyone()
+        progressed = self._checkpoints.load()
+        self._prepare(progressed)
+        done = progressed.step if progressed else 0
+        self._log = Log(self._out / "log.jsonl", step=done if progressed else -1) if self._is_main else None
+        if not progressed:
+            self._after(0)
+        begun, first = time.monotonic(), done
+        self._recipe.model.train()
+        while done < self._settings.steps and not self._is_over:
+            loss = self._step(done)
+            done += 1
+            self._tell(done, loss, (time.monotonic() - begun) / (done - first))
+            self._after(done)
+        if self._is_main:
+            self._finish()
+        self._accelerator.wait_for_everyone()
+        return Outcome(self._out / "model", done, self._best)
+
+    @property
+    def _is_main(self) -> bool:
+        return bool(self._accelerator.is_main_process)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether it has been no better for too long."""
+        best, patience = self._best, self._settings.patience
+        return bool(patience and best and best.since >= patience)
+
+    def _step(self, step: int) -> StepLoss:
+        """Learn from one batch."""
+        accelerator, settings = self._accelerator, self._settings
+        self._recipe.before_step(step)
+        torch.manual_seed(hash((settings.seed, step, accelerator.process_index)))
+        batch = self._recipe.batch(step, accelerator.process_index, accelerator.num_processes)
+        with accelerator.autocast():
+            loss = self._recipe.loss(self._model, batch, step)
+        self._check(loss, step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(settings, step)
+        self._optimizer.zero_grad(set_to_none=True)
+        accelerator.backward(loss.total)
+        accelerator.clip_grad_norm_(self._model.parameters(), settings.clip)
+        self._optimizer.step()
+        return loss
+
+    def _check(self, loss: StepLoss, step: int) -> None:
+        if math.isfinite(loss.total.item()):
+            return
+        kept = "its last checkpoint stays" if self._checkpoints.exist else "there was no checkpoint yet"
+        raise TrainingError(
+            f"step {step + 1}: the loss is {loss.total.item()} (" + _listed(loss.parts) + f"); {kept}",
+            hint="a lower --lr, a longer warm-up, or bf16 instead of fp16, and --restart",
+        )
+
+    def _tell(self, done: int, loss: StepLoss, seconds: float) -> None:
+        self._progress("training", done, self._settings.steps)
+        if self._log and (done % self._settings.log_every == 0 or done == 1):
+            rate = {"lr": learning_rate(self._settings, done - 1), "steps_per_second": 1 / seconds}
+            self._log.write({"step": done, "loss": loss.total.item(), **loss.parts, **loss.figures, **rate})
+
+    def _after(self, done: int) -> None:
+        """Evaluate and keep, where it is time for that."""
+        is_last = done == self._settings.steps
+        evaluated = self._evaluate is not None and (is_last or done % self._settings.evaluate_every == 0)
+        if evaluated:
+            self._judge(done)
+        kept = self._settings.checkpoint_every
+        if self._is_main and (evaluated or is_last or (done and kept and done % kept == 0)):
+            self._checkpoints.save(Progressed(done, self._best, self._state()))
+        self._accelerator.wait_for_everyone()
+
+    def _judge(self, done: int) -> None:
+        assert self._evaluate
+        score = self._scored(self._evaluate)
+        if self._log:
+            self._log.write({"step": done, "dev": score})
+        if self._best is None or score > self._best.score:
+            self._best = Best(done, score)
+            if self._is_main:
+                self._checkpoints.save_best(self._best, self._recipe.save)
+        else:
+            self._best = Best(self._best.step, self._best.score, self._best.since + 1)
+
+    def _scored(self, evaluate: Evaluate) -> float:
+        """The score of the model without dropout; one process finds it, and all hear of it."""
+        self._recipe.model.eval()
+        score = torch.zeros(1, dtype=torch.float64, device=self._accelerator.device)
+        if self._is_main:
+            with torch.no_grad(), self._accelerator.autocast():
+                score += evaluate()
+        self._recipe.model.train()
+        if self._accelerator.num_processes > 1:
+            torch.distributed.broadcast(score, src=0)
+        return score.item()
+
+    def _state(self) -> Mapping[str, Any]:
+        scaler = self._accelerator.scaler
+        return {
+            "model": self._recipe.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler else {},
+            "recipe": dict(self._recipe.state()),
+        }
+
+    def _prepare(self, progressed: Progressed | None) -> None:
+        """Bring model and optimiser to where the run begins, or was."""
+        recipe, state = self._recipe, progressed.state if progressed else None
+        if state:
+            recipe.model.load_state_dict(state["model"])
+            recipe.load_state(state["recipe"])
+        else:
+            recipe.begin()
+        optimizer = torch.optim.AdamW(_groups(recipe.model, self._settings.weight_decay), lr=self._settings.lr)
+        self._model, self._optimizer = self._accelerator.prepare(recipe.model, optimizer)
+        self._best = progressed.best if progressed else None
+        if state:
+            self._optimizer.load_state_dict(state["optimizer"])
+            if self._accelerator.scaler:
+                self._accelerator.scaler.load_state_dict(state["scaler"])
+
+    def _finish(self) -> None:
+        """Put the model where it is looked for, whole or not at all."""
+        beside = self._out / ".model.new"
+        _remove(beside)
+        if self._best:
+            shutil.copytree(self._checkpoints.best_folder(self._best), beside)
+        else:
+            beside.mkdir()
+            self._recipe.save(beside)
+        sync_tree(beside)
+        beside.replace(self._out / "model")
+
+
+def _accelerator(settings: TrainerSettings) -> Any:
+    try:
+        from accelerate import Accelerator
+        from accelerate.utils import DistributedDataParallelKwargs
+    except ImportError as error:
+        raise MissingExtraError("accelerate", "train", "training") from error
+    # Queries and documents go through the model one after the other before one backward pass.
+    several = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)
+    is_cpu = settings.device == "cpu"
+    return Accelerator(mixed_precision=settings.precision, cpu=is_cpu, kwargs_handlers=[several])
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Trainable parameters, with and without decay."""
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    free = [parameter for name, parameter in named if name.endswith(_NO_DECAY)]
+    decayed = [parameter for name, parameter in named if not name.endswith(_NO_DECAY)]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+def _listed(parts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in parts.items())
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)

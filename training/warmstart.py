@@ -1,0 +1,163 @@
+"""A first vocabulary head for an encoder that has none: each token's state points at the token itself.
+
+SPLADE begins with a masked language model, whose head says which words a state stands for. A sentence encoder has
+lost its head, and learning one from a few thousand judgements is hopeless; but which word stands at a place can be read
+off its state by a linear map, and how much a word says is known from the corpus. So the map is a ridge regression of
+states on the input embeddings of their tokens, and the bias of each word is set so that it gets a weight near the
+square root of its idf where it stands, as both sides of a match multiply. The model then begins near lexical matching,
+with the neighbours of a word in embedding space for a first expansion. A method of this project's own.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retrieval.encoders.neural.splade import Splade
+from retrieval.errors import ModelError
+from retrieval.protocols import Progress, silent
+
+__all__ = ["LexicalStart", "lexical_start"]
+
+_TEXTS_AT_ONCE = 16
+# What a head's transform adds before GELU, so that GELU is the identity there; its LayerNorm takes it away again.
+_SHIFT = 6.0
+_NEVER = -1e4
+
+
+@dataclass(frozen=True, kw_only=True)
+class LexicalStart:
+    """How the head is set.
+
+    Attributes:
+        texts: how many documents are read, drawn at random.
+        max_length: tokens read of each.
+        sharpness: length of the projected states: the higher, the fewer words beside those that stand in the text.
+        heaviest: the weight of the rarest word.
+        ridge: share of the states' mean variance that is added to every direction.
+        seed: of the draw.
+    """
+
+    texts: int = 1000
+    max_length: int = 128
+    sharpness: float = 16.0
+    heaviest: float = 2.0
+    ridge: float = 0.01
+    seed: int = 0
+
+
+@torch.no_grad()
+def lexical_start(model: Splade, texts: Sequence[str], settings: LexicalStart, *, progress: Progress = silent) -> None:
+    """Set the head of a model that `Splade.from_encoder` made, by what its states say of a corpus.
+
+    Args:
+        model: changed in place: the head's transform, its norm, and the bias; the projection stays tied to the
+            embeddings.
+        texts: the corpus.
+        settings: how.
+        progress: told of texts.
+
+    Raises:
+        ModelError: the model's head is not a dense layer, GELU and LayerNorm before the projection, as BERT's is.
+    """
+    head = _head(model)
+    sample = np.random.default_rng(settings.seed).permutation(len(texts))[: settings.texts]
+    states, tokens, frequencies = _states(model, [texts[place] for place in sample], settings.max_length, progress)
+    embeddings = _centred(model.document.headless.weight)
+    mean, projection = _ridge(states, embeddings[tokens], settings.ridge)
+    directions = torch.nn.functional.normalize((states - mean) @ projection, dim=1)
+    own = _own_products(directions, tokens, embeddings)
+    weights = settings.heaviest * (_idf(frequencies, len(sample)) / math.log1p(2 * len(sample))).sqrt()
+    head.dense.weight.copy_(projection.T)
+    head.dense.bias.copy_(_SHIFT - mean @ projection)
+    head.norm.weight.fill_(settings.sharpness / math.sqrt(len(mean)))
+    head.norm.bias.zero_()
+    head.bias.copy_(torch.expm1(weights) - settings.sharpness * own)
+    head.bias[model.document.special] = _NEVER
+
+
+@dataclass(frozen=True)
+class _Head:
+    dense: Any
+    norm: Any
+    bias: Tensor
+
+
+def _head(model: Splade) -> _Head:
+    """The parts of a head like BERT's."""
+    heads = [m for m in model.document.headless.modules() if type(m).__name__.endswith("PredictionHeadTransform")]
+    bias = model.document.headless.bias
+    if model.query is not None or len(heads) != 1 or bias is None:
+        raise ModelError(
+            f"model {model.name!r} has no head like BERT's, which a lexical warm start sets",
+            hint="a masked language model needs no warm start: leave out --warm-start",
+        )
+    transform: Any = heads[0]
+    return _Head(transform.dense, transform.LayerNorm, bias)
+
+
+def _states(model: Splade, texts: Sequence[str], max_length: int, progress: Progress) -> tuple[Tensor, Tensor, Tensor]:
+    """States below the head (t, H), the token of each (t,), and in how many texts each token stands (V,)."""
+    side = model.document
+    ordered = sorted(texts, key=len)
+    states, tokens = [], []
+    frequencies = torch.zeros(side.dimensions)
+    was_training = model.training
+    model.eval()
+    for start in range(0, len(ordered), _TEXTS_AT_ONCE):
+        features = side.tokenizer(
+            ordered[start : start + _TEXTS_AT_ONCE],
+            padding=True,
+            truncation=True,
+            max_length=min(max_length, side.max_length),
+            return_tensors="pt",
+        ).to(side.special.device)
+        last = side.headless.model.base_model(**features).last_hidden_state
+        counted = features["attention_mask"].bool() & ~side.special[features["input_ids"]]
+        states.append(last[counted])
+        tokens.append(features["input_ids"][counted])
+        for ids, kept in zip(features["input_ids"], counted, strict=True):
+            frequencies[ids[kept].unique().cpu()] += 1
+        progress("warm start", min(start + _TEXTS_AT_ONCE, len(ordered)), len(ordered))
+    model.train(was_training)
+    return torch.cat(states), torch.cat(tokens), frequencies.to(side.special.device)
+
+
+def _centred(embeddings: Tensor) -> Tensor:
+    """Embeddings without what all of them share, in which a projected state must have no part either."""
+    mean = embeddings.mean(dim=0)
+    common = mean / mean.norm()
+    centred = embeddings - mean
+    centred -= (centred @ common)[:, None] * common
+    return centred
+
+
+def _ridge(states: Tensor, wanted: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """The mean state (H,), and the map (H, H) of what is above it that is nearest to what is wanted."""
+    mean = states.mean(dim=0)
+    above = states - mean
+    gram = above.T @ above
+    gram.diagonal().add_(ridge * gram.trace() / len(gram))
+    return mean, torch.linalg.solve(gram, above.T @ (wanted - wanted.mean(dim=0)))
+
+
+def _own_products(directions: Tensor, tokens: Tensor, embeddings: Tensor) -> Tensor:
+    """(V,) the mean product of a token's embedding with the direction of its states; for one unseen, as for others."""
+    products = (directions * embeddings[tokens]).sum(dim=1)
+    sums = torch.zeros(len(embeddings), device=products.device).index_add_(0, tokens, products)
+    counts = torch.bincount(tokens, minlength=len(embeddings))
+    lengths = embeddings.norm(dim=1)
+    usual = products.sum() / lengths[tokens].sum()
+    # One occurrence more at the usual cosine: a token seen once says little of its next state.
+    products = (sums + usual * lengths) / (counts + 1)
+    return products
+
+
+def _idf(frequencies: Tensor, n: int) -> Tensor:
+    """Robertson's idf, never below 0: log(1 + (n - df + .5) / (df + .5))."""
+    odds: Tensor = (n - frequencies + 0.5) / (frequencies + 0.5)
+    return odds.log1p()
