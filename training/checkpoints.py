@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ class Checkpoints:
         try:
             about = json.loads((folder / _ABOUT).read_text())
             state = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
-        except (OSError, ValueError, RuntimeError, EOFError) as error:
+        except (OSError, ValueError, RuntimeError, EOFError, UnpicklingError) as error:
             raise TrainingError(
                 f"{folder}: the checkpoint cannot be read ({error})", hint="--restart begins anew"
             ) from error

@@ -105,7 +105,7 @@ class _Reader:
         self._rows: dict[str, int] = {}
         self._examples: list[Example] = []
         self._notes: list[str] = []
-        self._held_ids: set[str] = set(sources.held_out)
+        self._held_ids: set[str] = set()
         self._held_texts: set[str] = set()
         self._runs = [hardest(path, sources.depth) for path in sources.negatives]
         self._teacher = Teacher(sources.teacher)
@@ -123,18 +123,18 @@ class _Reader:
 
     def finish(self) -> TrainingData:
         """What was read, without what may not train."""
-        leaked = [e for e in self._examples if e.id in self._held_ids or _plain(e.query) in self._held_texts]
-        empty = [e for e in self._examples if not e.positives]
-        self._note(
-            leaked, "held-out query would train, and is left out", "held-out queries would train, and are left out"
-        )
-        self._note(empty, "query has no positive, and is left out", "queries have no positive, and are left out")
-        out = {id(e) for e in (*leaked, *empty)}
-        kept = [e for e in self._examples if id(e) not in out]
-        if not kept:
-            raise CollectionError(f"{', '.join(map(str, self._sources.data))}: nothing to train on", hint=self._hint())
-        self._check_runs(kept)
-        return TrainingData(self._texts, kept, self._notes)
+        examples = [example for example in self._examples if example.id not in self._sources.held_out]
+        leaked = [e for e in examples if e.id in self._held_ids or _plain(e.query) in self._held_texts]
+        self._note(leaked, "stand in another split as well, and are left out")
+        examples = _without(examples, leaked)
+        empty = [example for example in examples if not example.positives]
+        self._note(empty, "have no positive, and are left out")
+        examples = _without(examples, empty)
+        if not examples:
+            hint = "; ".join(self._notes) or None
+            raise CollectionError(f"{', '.join(map(str, self._sources.data))}: nothing to train on", hint=hint)
+        self._check_runs(examples)
+        return TrainingData(self._texts, examples, self._notes)
 
     def _check_runs(self, kept: Sequence[Example]) -> None:
         if self._sources.negatives and not any(e.negatives for e in kept):
@@ -145,13 +145,14 @@ class _Reader:
         if self._sources.teacher and not any(e.scores for e in kept):
             raise CollectionError(f"{self._sources.teacher[0]}: holds no score of any training query")
 
-    def _hint(self) -> str | None:
-        return "; ".join(self._notes) or None
-
-    def _note(self, which: Sequence[Example], one: str, many: str) -> None:
-        if which:
-            named = ", ".join(e.id for e in which[:3]) + (", …" if len(which) > 3 else "")
-            self._notes.append(f"{len(which)} {one if len(which) == 1 else many}: {named}")
+    def _note(self, which: Sequence[Example], what: str) -> None:
+        if not which:
+            return
+        if len(which) == 1:
+            what = what.replace("stand", "stands").replace("have", "has").replace(" are ", " is ")
+        queries = "training query" if len(which) == 1 else "training queries"
+        named = ", ".join(example.id for example in which[:3]) + (", …" if len(which) > 3 else "")
+        self._notes.append(f"{len(which)} {queries} {what}: {named}")
 
     def _row(self, text: str) -> int:
         row = self._rows.setdefault(text, len(self._texts))
@@ -175,7 +176,7 @@ class _Reader:
             lacking += sum(document not in rows for document in grades)
             self._examples.append(self._judged(query.id, query.text, grades, rows))
         if lacking:
-            self._notes.append(f"{folder.name}: {lacking} judged documents are not in the corpus")
+            self._notes.append(f"{folder.name}: judged documents that the corpus lacks: {lacking}")
 
     def _judged(self, id_: str, query: str, grades: Mapping[str, int], rows: Mapping[str, int]) -> Example:
         relevant = [document for document, grade in grades.items() if grade > 0 and document in rows]
@@ -236,6 +237,11 @@ class _Reader:
         if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
             raise ValueError(f"{name} must be a list of texts")
         return [self._row(text) for text in texts]
+
+
+def _without(examples: Sequence[Example], others: Sequence[Example]) -> list[Example]:
+    left_out = set(map(id, others))
+    return [example for example in examples if id(example) not in left_out]
 
 
 def _once(rows: Iterable[int], without: Iterable[int] = ()) -> tuple[int, ...]:

@@ -293,12 +293,15 @@ class _Run:
 def _accelerator(settings: TrainerSettings) -> Any:
     try:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
         from accelerate.utils import DistributedDataParallelKwargs
     except ImportError as error:
         raise MissingExtraError("accelerate", "train", "training") from error
     # Queries and documents go through the model one after the other before one backward pass.
     several = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)
     is_cpu = settings.device == "cpu"
+    # It is one for the process, and another run in it may want another precision.
+    AcceleratorState._reset_state()
     return Accelerator(mixed_precision=settings.precision, cpu=is_cpu, kwargs_handlers=[several])
 
 

@@ -45,7 +45,7 @@ class LexicalStart:
     texts: int = 1000
     max_length: int = 128
     sharpness: float = 16.0
-    heaviest: float = 2.0
+    heaviest: float = 1.5
     ridge: float = 0.01
     seed: int = 0
 
@@ -72,6 +72,8 @@ def lexical_start(model: Splade, texts: Sequence[str], settings: LexicalStart, *
     directions = torch.nn.functional.normalize((states - mean) @ projection, dim=1)
     own = _own_products(directions, tokens, embeddings)
     weights = settings.heaviest * (_idf(frequencies, len(sample)) / math.log1p(2 * len(sample))).sqrt()
+    # The rarest words would weigh most, and those that never stood in a text would be everywhere.
+    weights[frequencies == 0] = 0
     head.dense.weight.copy_(projection.T)
     head.dense.bias.copy_(_SHIFT - mean @ projection)
     head.norm.weight.fill_(settings.sharpness / math.sqrt(len(mean)))

@@ -56,6 +56,10 @@ def splade(
         float | None,
         typer.Option(metavar="SHARE", help="Instead: this share of the training queries.", show_default=False),
     ] = None,
+    dev_data: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Folder of DATA to take dev data from; by default all.", show_default=False),
+    ] = None,
     dev_documents: Annotated[
         int | None, typer.Option(min=1, help="Search a sample of so many documents, to save time.", show_default=False)
     ] = None,
@@ -135,7 +139,7 @@ def splade(
         document_length=document_length,
         seed=seed,
     )
-    sets, held = _dev_sets(data, dev or (split if hold_out else None), hold_out, dev_documents, seed)
+    sets, held = _dev_sets(dev_data or data, dev or (split if hold_out else None), hold_out, dev_documents, seed)
     training = read_training_data(
         Sources(
             data=data,

@@ -1,0 +1,201 @@
+"""A run that was killed ends as one that was not; one that cannot go on says so and keeps what it had."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+from torch import nn  # noqa: E402
+
+from retrieval.errors import InputError, TrainingError  # noqa: E402
+from retrieval.training.checkpoints import Best, Checkpoints, Progressed  # noqa: E402
+from retrieval.training.log import read_log  # noqa: E402
+from retrieval.training.recipes import Recipe, StepLoss  # noqa: E402
+from retrieval.training.trainer import TrainerSettings, learning_rate, train  # noqa: E402
+from tests.training.training import OPTIMISING, recipe, short_run  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+
+
+class Line(Recipe):
+    """A number that is to be 3; the loss at some step may be made up."""
+
+    def __init__(self, *, at: int | None = None, loss: float = float("nan"), name: str = "line") -> None:
+        self.model = nn.Linear(1, 1, bias=False)
+        self.model.weight.data.zero_()
+        self._at, self._loss, self._name = at, loss, name
+        self.begun = 0
+
+    def settings(self) -> dict[str, object]:
+        return {"name": self._name}
+
+    def begin(self) -> None:
+        self.begun += 1
+
+    def batch(self, step: int, rank: int, world: int) -> int:
+        return step
+
+    def loss(self, model: nn.Module, batch: int, step: int) -> StepLoss:
+        total = (model(torch.ones(1, 1)) - 3).square().sum()
+        if step == self._at:
+            total = total * self._loss
+        return StepLoss(total, {"square": total.item()}, {})
+
+    def save(self, folder: Path) -> None:
+        torch.save(self.model.state_dict(), folder / "line.pt")
+
+    @property
+    def value(self) -> float:
+        return self.model.weight.item()
+
+
+def settings(**changes: object) -> TrainerSettings:
+    base = TrainerSettings(steps=10, lr=0.1, warmup=0, weight_decay=0, checkpoint_every=2, log_every=1, device="cpu")
+    return replace(base, **changes)
+
+
+def saved(out: Path) -> float:
+    return float(torch.load(out / "model" / "line.pt", weights_only=True)["weight"].item())
+
+
+def test_a_killed_run_ends_as_an_undisturbed_one(collection: Path, run: Path, masked: Path, tmp_path: Path) -> None:
+    """The same weights to the bit, and the same log but for rates, with dropout on."""
+    whole = short_run(collection, run, masked, tmp_path / "whole")
+    command = [sys.executable, "-m", "tests.training.training"]
+    paths = [collection, run, masked, tmp_path / "killed"]
+    done = subprocess.run([*command, *map(str, paths), "5"], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "model").exists()
+    resumed = short_run(collection, run, masked, tmp_path / "killed")
+    assert resumed.steps == whole.steps == 8
+    name = "model.safetensors"
+    assert (resumed.model / name).read_bytes() == (whole.model / name).read_bytes()
+    logs = [
+        [{**line, "steps_per_second": 0} for line in read_log(out / "log.jsonl")]
+        for out in (tmp_path / "whole", tmp_path / "killed")
+    ]
+    assert logs[0] == logs[1]
+    assert [line["step"] for line in logs[0]] == list(range(1, 9))
+
+
+def test_a_run_goes_on_only_with_the_settings_it_began_with(
+    collection: Path, run: Path, masked: Path, tmp_path: Path
+) -> None:
+    """Of method and optimiser; what differs is named, and --restart begins anew."""
+    short_run(collection, run, masked, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "model")
+    with pytest.raises(TrainingError, match=r"other settings: lr was 0.001 and is 0.01") as caught:
+        short_run(collection, run, masked, tmp_path / "out", lr=1e-2)
+    assert "--restart" in str(caught.value.hint)
+    with pytest.raises(TrainingError, match="batch was 6 and is 5"):
+        train(recipe(collection, run, masked, batch=5), OPTIMISING, tmp_path / "out")
+    # How often the log is written decides nothing.
+    assert short_run(collection, run, masked, tmp_path / "out", log_every=4).steps == 8
+
+
+def test_a_finished_run_is_not_overwritten(tmp_path: Path) -> None:
+    """Unless that is asked for."""
+    train(Line(), settings(), tmp_path)
+    with pytest.raises(InputError, match="a finished model stands there"):
+        train(Line(), settings(), tmp_path)
+    assert train(Line(), settings(steps=3), tmp_path, restart=True).steps == 3
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    """The weights of before stay, and a run with the cause removed goes on from them."""
+    with pytest.raises(TrainingError, match=r"step 6: the loss is nan \(square nan\); its last checkpoint stays"):
+        train(Line(at=5), settings(), tmp_path)
+    assert not (tmp_path / "model").exists()
+    mended = Line()
+    assert train(mended, settings(), tmp_path).steps == 10
+    assert mended.begun == 0
+    undisturbed = Line()
+    train(undisturbed, settings(), tmp_path / "undisturbed")
+    assert mended.value == undisturbed.value
+    with pytest.raises(TrainingError, match="there was no checkpoint yet"):
+        train(Line(at=0), settings(), tmp_path / "first")
+
+
+def test_the_best_model_on_dev_data_is_the_one_that_is_kept(tmp_path: Path) -> None:
+    """Of all evaluations, the first before any step; patience ends the run."""
+    scores = iter([0.1, 0.5, 0.4, 0.45, 0.3, 0.9])
+    values: list[float] = []
+    line = Line()
+
+    def evaluate() -> float:
+        values.append(line.value)
+        return next(scores)
+
+    outcome = train(line, settings(evaluate_every=2, patience=2), tmp_path, evaluate=evaluate)
+    assert outcome.best == Best(2, 0.5, 2)
+    assert outcome.steps == 6
+    assert saved(tmp_path) == values[1] != line.value
+    told = [line["dev"] for line in read_log(tmp_path / "log.jsonl") if "dev" in line]
+    assert told == [0.1, 0.5, 0.4, 0.45]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["best-00000002", "step-00000006"]
+
+
+def test_a_run_that_goes_on_still_knows_its_best(tmp_path: Path) -> None:
+    """Found before it was stopped; what it found after its last checkpoint is found again."""
+    scores = {0: 0.1, 2: 0.9, 4: 0.2, 6: 0.3, 8: 0.2, 10: 0.1}
+
+    def trained(at: int | None, out: Path) -> None:
+        line = Line(at=at)
+        places = iter(sorted(scores)) if at is not None else iter([6, 8, 10])
+        train(line, settings(evaluate_every=2), out, evaluate=lambda: scores[next(places)])
+
+    with pytest.raises(TrainingError):
+        trained(5, tmp_path)
+    trained(None, tmp_path)
+    assert [line["dev"] for line in read_log(tmp_path / "log.jsonl") if "dev" in line] == list(scores.values())
+    assert Checkpoints(tmp_path / "checkpoints", {}).exist
+    assert (tmp_path / "checkpoints" / "best-00000002").is_dir()
+
+
+def test_a_checkpoint_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
+    """What was written beside is passed over, and swept by the next."""
+    checkpoints = Checkpoints(tmp_path, {"a": [1, 2]})
+    checkpoints.save(Progressed(3, None, {"x": torch.ones(2)}))
+    (tmp_path / "step-00000009.new").mkdir()
+    found = Checkpoints(tmp_path, {"a": (1, 2)}).load()
+    assert found
+    assert (found.step, found.state["x"].tolist()) == (3, [1.0, 1.0])
+    checkpoints.save(Progressed(4, None, {"x": torch.ones(2)}))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000004"]
+
+
+def test_a_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
+    """With its place, not a traceback; and no code in it is ever run."""
+    checkpoints = Checkpoints(tmp_path, {})
+    checkpoints.save(Progressed(3, None, {}))
+    (tmp_path / "step-00000003" / "state.pt").write_bytes(b"cut")
+    with pytest.raises(TrainingError, match=r"step-00000003: the checkpoint cannot be read"):
+        checkpoints.load()
+    torch.save({"model": print}, tmp_path / "step-00000003" / "state.pt")
+    with pytest.raises(TrainingError, match=r"step-00000003: the checkpoint cannot be read"):
+        checkpoints.load()
+
+
+def test_the_rate_rises_and_falls_in_straight_lines() -> None:
+    """To its highest at the end of the warm-up, to nothing after the last step."""
+    rates = [learning_rate(settings(steps=10, warmup=0.2, lr=8.0), step) for step in range(11)]
+    assert rates == [4.0, 8.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"lr": 0.0}, {"warmup": 2.0}, {"clip": 0.0}, {"precision": "fp8"}])
+def test_settings_out_of_range_are_refused(change: dict[str, object]) -> None:
+    """When they are made, not at some step."""
+    with pytest.raises(InputError, match=next(iter(change))):
+        settings(**change)
+
+
+def test_bf16_trains_too(collection: Path, run: Path, masked: Path, tmp_path: Path) -> None:
+    """With matrix products in half precision, and losses in float32."""
+    assert short_run(collection, run, masked, tmp_path / "out", precision="bf16", steps=3).steps == 3
