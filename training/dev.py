@@ -15,7 +15,7 @@ from retrieval.corpus import read_documents
 from retrieval.errors import CollectionError, InputError
 from retrieval.types import Query
 
-__all__ = ["DevSet", "hold_out", "load_dev_set", "search_all"]
+__all__ = ["DevSet", "best_of", "hold_out", "load_dev_set", "search_all"]
 
 Encode = Callable[[Sequence[str]], Tensor]
 
@@ -111,7 +111,18 @@ def search_all(dev: DevSet, encode_query: Encode, encode_document: Encode, *, de
     for start in range(0, len(ids), _DOCUMENTS_AT_ONCE):
         texts = [dev.documents[id_] for id_ in ids[start : start + _DOCUMENTS_AT_ONCE]]
         parts.append((queries @ encode_document(texts).float().T).cpu())
-    scores = torch.cat(parts, dim=1)
+    return best_of(dev, ids, torch.cat(parts, dim=1), depth=depth)
+
+
+def best_of(dev: DevSet, ids: Sequence[str], scores: Tensor, *, depth: int = _DEPTH) -> Run:
+    """The best documents of each query, above 0 only, without one whose id is the query's own.
+
+    Args:
+        dev: whose queries they are.
+        ids: of the n documents.
+        scores: (b, n), of each query with each.
+        depth: hits to keep.
+    """
     best = torch.topk(scores, min(depth + 1, len(ids)), dim=1)
     run = {}
     for query, values, places in zip(dev.queries, best.values.tolist(), best.indices.tolist(), strict=True):

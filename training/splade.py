@@ -28,6 +28,8 @@ from retrieval.training.warmstart import LexicalStart, lexical_start
 
 __all__ = ["SpladeRecipe", "SpladeSettings", "evaluator"]
 
+_REGULARISERS = ("flops_query", "l1_query", "flops_document")
+
 # Fewer active terms than this, over so many steps in a row, and nothing comes back.
 _FLOOR, _FLOOR_STEPS = 1.0, 20
 
@@ -150,15 +152,23 @@ class SpladeRecipe(Recipe):
         documents = self._encode(model, [self._data.texts[row] for row in batch.rows], "document")
         active = {"queries": _active(queries), "documents": _active(documents)}
         self._check_active(active, step)
-        parts, weights = self._terms(queries, documents, batch, step)
-        total = torch.stack([weights[name] * part for name, part in parts.items() if weights[name]]).sum()
+        parts = self._terms(queries, documents, batch)
         figures = {
             "query_nonzeros": active["queries"],
             "document_nonzeros": active["documents"],
             "expected_flops": _expected_flops(queries, documents),
-            **{f"lambda_{name}": weights[name] for name in parts if name.startswith(("flops", "l1"))},
         }
-        return StepLoss(total, {name: part.item() for name, part in parts.items()}, figures)
+        return self._weighed(parts, figures, step)
+
+    def _weighed(self, parts: Mapping[str, Tensor], figures: Mapping[str, float], step: int) -> StepLoss:
+        """The sum of all parts, each with its weight at this step; parts without one are only for the log."""
+        s = self._settings
+        weights = {"contrastive": s.contrastive, "margin_mse": s.margin_mse, "kl": s.kl}
+        ramped = {name: quadratic_ramp(getattr(s, name), step, s.ramp) for name in _REGULARISERS if name in parts}
+        weights |= ramped
+        total = torch.stack([weights[name] * part for name, part in parts.items() if weights[name]]).sum()
+        lambdas = {f"lambda_{name}": weight for name, weight in ramped.items()}
+        return StepLoss(total, {name: part.item() for name, part in parts.items()}, {**figures, **lambdas})
 
     def _encode(self, model: nn.Module, texts: Sequence[str], side: str) -> Tensor:
         lengths = {"query": self._settings.query_length, "document": self._settings.document_length}
@@ -166,10 +176,8 @@ class SpladeRecipe(Recipe):
         weights: Tensor = model(features, side)
         return weights
 
-    def _terms(
-        self, queries: Tensor, documents: Tensor, batch: Batch, step: int
-    ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Each term of the loss, and what it is weighted with at this step."""
+    def _terms(self, queries: Tensor, documents: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Each term of the loss."""
         s = self._settings
         # Sums over the vocabulary are too long for half precision.
         with torch.autocast(queries.device.type, enabled=False):
@@ -180,13 +188,12 @@ class SpladeRecipe(Recipe):
             known, targets = batch.known.to(device), batch.targets.to(device)
             parts["contrastive"] = contrastive(scores, targets, known, temperature=s.temperature)
         if s.is_taught:
-            parts.update(self._taught(batch.own(scores), batch.teacher.to(scores.device)))
-        parts |= {"flops_query": flops(queries), "l1_query": l1(queries), "flops_document": flops(documents)}
-        ramped = {
-            name: quadratic_ramp(getattr(s, name), step, s.ramp)
-            for name in ("flops_query", "l1_query", "flops_document")
-        }
-        return parts, {"contrastive": s.contrastive, "margin_mse": s.margin_mse, "kl": s.kl, **ramped}
+            parts |= self._taught(batch.own(scores), batch.teacher.to(scores.device))
+        return {**parts, **self._sparse(queries), "flops_document": flops(documents)}
+
+    def _sparse(self, queries: Tensor) -> dict[str, Tensor]:
+        """What keeps queries sparse."""
+        return {"flops_query": flops(queries), "l1_query": l1(queries)}
 
     def _taught(self, own: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         """What the teacher says of those queries that it knows."""

@@ -37,7 +37,7 @@ class TrainerSettings:
     """How to optimise, whatever the method.
 
     Attributes:
-        steps: batches to learn from.
+        steps: batches to learn from; with 0 the model is written as it begins.
         lr: the highest learning rate.
         warmup: share of the steps over which the rate rises from 0; then it falls to 0 in a straight line.
         weight_decay: of all weights but biases and norms.
@@ -66,7 +66,7 @@ class TrainerSettings:
 
     def __post_init__(self) -> None:
         wrong = {
-            "steps must be at least 1": self.steps < 1,
+            "steps must be at least 0": self.steps < 0,
             "lr must be above 0": not self.lr > 0,
             "warmup must be a share from 0 to 1": not 0 <= self.warmup <= 1,
             "weight_decay must be at least 0": not self.weight_decay >= 0,

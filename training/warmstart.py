@@ -155,8 +155,8 @@ def _own_products(directions: Tensor, tokens: Tensor, embeddings: Tensor) -> Ten
     lengths = embeddings.norm(dim=1)
     usual = products.sum() / lengths[tokens].sum()
     # One occurrence more at the usual cosine: a token seen once says little of its next state.
-    products = (sums + usual * lengths) / (counts + 1)
-    return products
+    mean: Tensor = (sums + usual * lengths) / (counts + 1)
+    return mean
 
 
 def _idf(frequencies: Tensor, n: int) -> Tensor:

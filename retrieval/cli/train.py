@@ -1,6 +1,7 @@
 """`retrieval train`: improve encoders, one command per method."""
 
 import math
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from retrieval.errors import InputError, MissingExtraError
 from retrieval.protocols import Progress
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from retrieval.training.data import TrainingData
     from retrieval.training.dev import DevSet
     from retrieval.training.splade import SpladeRecipe, SpladeSettings
@@ -28,6 +31,11 @@ class PrecisionName(StrEnum):
     NO = "no"
     BF16 = "bf16"
     FP16 = "fp16"
+
+
+class SidesName(StrEnum):
+    BOTH = "both"
+    QUERY = "query"
 
 
 class WarmStartName(StrEnum):
@@ -88,8 +96,15 @@ def splade(
         WarmStartName,
         typer.Option(help="lexical: give an encoder without a vocabulary head one that names the tokens it reads."),
     ] = WarmStartName.NONE,
+    side: Annotated[
+        SidesName,
+        typer.Option(help="query: documents are encoded once and stay, and queries learn against all of them."),
+    ] = SidesName.BOTH,
     sharpness: Annotated[float, typer.Option(help="Of the warm start: higher, and fewer words are added.")] = 16.0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Batches to learn from.", show_default=False)] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="Batches to learn from; 0 writes what training begins with.", show_default=False),
+    ] = None,
     epochs: Annotated[float, typer.Option(help="Or: times that each query is seen.")] = 1.0,
     batch: Annotated[int, typer.Option(min=1, help="Queries of a batch.")] = 16,
     negatives_per_query: Annotated[int, typer.Option(min=0, help="Hard negatives for each.")] = 4,
@@ -152,7 +167,7 @@ def splade(
     )
     _report(training, sets)
     optimising = TrainerSettings(
-        steps=steps or math.ceil(epochs * len(training.examples) / batch),
+        steps=math.ceil(epochs * len(training.examples) / batch) if steps is None else steps,
         lr=lr,
         warmup=warmup,
         weight_decay=weight_decay,
@@ -166,9 +181,14 @@ def splade(
         device=device,
     )
     with progress() as show:
-        recipe = _splade_recipe(model, device, training, settings, warm_start, sharpness, show)
-        evaluate = evaluator(recipe.model, sets) if sets else None
-        outcome = train(recipe, optimising, out, evaluate=evaluate, restart=restart, progress=show)
+        if side is SidesName.QUERY:
+            if warm_start is not WarmStartName.NONE:
+                raise InputError("documents that stay need a model that encodes them", hint="warm start it before")
+            recipe, evaluate = _query_recipe(model, device, training, settings, out, sets, show)
+        else:
+            recipe = _splade_recipe(model, device, training, settings, warm_start, sharpness, show)
+            evaluate = evaluator(recipe.model, sets)
+        outcome = train(recipe, optimising, out, evaluate=evaluate if sets else None, restart=restart, progress=show)
     best = f", the best of step {outcome.best.step}: dev nDCG@10 {outcome.best.score:.4f}" if outcome.best else ""
     say(f"{outcome.model}: {outcome.steps} steps{best}")
     if json:
@@ -253,3 +273,34 @@ def _splade_recipe(
     start = LexicalStart(max_length=settings.document_length, sharpness=sharpness, seed=settings.seed)
     encoder = Splade.from_encoder(model, device=device)
     return SpladeRecipe(encoder, training, settings, warm_start=start, progress=show)
+
+
+def _query_recipe(
+    model: str,
+    device: str | None,
+    training: "TrainingData",
+    settings: "SpladeSettings",
+    out: Path,
+    sets: list["DevSet"],
+    show: Progress,
+) -> tuple["SpladeRecipe", Callable[[], float]]:
+    """Of the query side, against documents that are encoded now, or were by an earlier run in this folder."""
+    from retrieval.encoders.models import weights_digest
+    from retrieval.encoders.neural.splade import Splade
+    from retrieval.training.frozen import encode_frozen
+    from retrieval.training.splade import shortened
+    from retrieval.training.splade_query import SpladeQueryRecipe, frozen_evaluator, with_query_side
+
+    encoder = Splade.load(model, device=device)
+    # What is written reads as much of a document as the vectors that it learned against.
+    length = encoder.document.max_length = min(encoder.document.max_length, settings.document_length)
+
+    def encode(texts: Sequence[str]) -> "Tensor":
+        weights: Tensor = encoder(shortened(encoder, texts, "document", length), "document")
+        return weights
+
+    about = f"{weights_digest(encoder.document)} {length}"
+    encoder.eval()
+    documents = encode_frozen(encode, training.texts, out / "documents", model=about, progress=show)
+    recipe = SpladeQueryRecipe(with_query_side(encoder), training, documents, settings)
+    return recipe, frozen_evaluator(encoder, training, documents, sets)

@@ -189,7 +189,7 @@ def test_the_rate_rises_and_falls_in_straight_lines() -> None:
     assert rates == [4.0, 8.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]
 
 
-@pytest.mark.parametrize("change", [{"steps": 0}, {"lr": 0.0}, {"warmup": 2.0}, {"clip": 0.0}, {"precision": "fp8"}])
+@pytest.mark.parametrize("change", [{"steps": -1}, {"lr": 0.0}, {"warmup": 2.0}, {"clip": 0.0}, {"precision": "fp8"}])
 def test_settings_out_of_range_are_refused(change: dict[str, object]) -> None:
     """When they are made, not at some step."""
     with pytest.raises(InputError, match=next(iter(change))):
