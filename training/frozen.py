@@ -73,7 +73,9 @@ def encode_frozen(
     weights = np.concatenate([part["weights"] for part in parts])
     places = torch.from_numpy(np.stack([rows, terms]).astype(np.int64))
     shape = (len(texts), int(parts[0]["width"]))
-    return FrozenDocuments(torch.sparse_coo_tensor(places, torch.from_numpy(weights), shape, check_invariants=True).coalesce())
+    return FrozenDocuments(
+        torch.sparse_coo_tensor(places, torch.from_numpy(weights), shape, check_invariants=True).coalesce()
+    )
 
 
 def _key(model: str, texts: Sequence[str]) -> str:

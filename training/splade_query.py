@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from retrieval.beir_eval.runs import Run
 from retrieval.encoders.neural.splade import Splade
+from retrieval.protocols import Progress, silent
 from retrieval.training.batches import Batch
 from retrieval.training.data import Example, TrainingData
 from retrieval.training.dev import DevSet, best_of
@@ -23,8 +24,12 @@ from retrieval.training.losses.contrastive import contrastive
 from retrieval.training.losses.distillation import kl_divergence, margin_mse
 from retrieval.training.recipes import StepLoss
 from retrieval.training.splade import SpladeRecipe, SpladeSettings, shortened
+from retrieval.training.warmstart import LexicalStart, lexical_start
 
 __all__ = ["SpladeQueryRecipe", "frozen_evaluator", "with_query_side"]
+
+# About as long as a query; with a title, most of that.
+_OPENING_WORDS = 12
 
 
 def with_query_side(model: Splade) -> Splade:
@@ -43,15 +48,35 @@ class SpladeQueryRecipe(SpladeRecipe):
         data: rows of its texts are rows of the documents.
         documents: their vectors.
         settings: the method's; of the regularisers only those of queries count, and KL takes the teacher's whole list.
+        warm_start: sets the head by what it makes of the training queries and of openings of documents.
+        progress: told of texts that are read for that.
 
     Raises:
         InputError: a loss needs a teacher's scores, and the data has none.
     """
 
-    def __init__(self, model: Splade, data: TrainingData, documents: FrozenDocuments, settings: SpladeSettings) -> None:
-        super().__init__(model, data, settings)
+    def __init__(
+        self,
+        model: Splade,
+        data: TrainingData,
+        documents: FrozenDocuments,
+        settings: SpladeSettings,
+        *,
+        warm_start: LexicalStart | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        super().__init__(model, data, settings, warm_start=warm_start, progress=progress)
         self._documents = documents
         self._frequencies = documents.document_frequencies()
+
+    def begin(self) -> None:
+        """Set the query side's head, if that is wanted."""
+        if self._warm_start:
+            openings = [" ".join(text.split()[:_OPENING_WORDS]) for text in self._data.texts]
+            like = [example.query for example in self._data.examples] + [text for text in openings if text]
+            lexical_start(
+                self.model, self._data.texts, self._warm_start, side="query", like=like, progress=self._progress
+            )
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> StepLoss:
         """All terms of a batch.

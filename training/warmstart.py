@@ -10,13 +10,14 @@ with the neighbours of a word in embedding space for a first expansion. A method
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from retrieval.encoders.neural.side import Side
 from retrieval.encoders.neural.splade import Splade
 from retrieval.errors import ModelError
 from retrieval.protocols import Progress, silent
@@ -24,6 +25,8 @@ from retrieval.protocols import Progress, silent
 __all__ = ["LexicalStart", "lexical_start"]
 
 _TEXTS_AT_ONCE = 16
+# Texts of another kind than documents are taken to be short, so more of them are read.
+_SHORT_FOR_LONG = 4
 # What a head's transform adds before GELU, so that GELU is the identity there; its LayerNorm takes it away again.
 _SHIFT = 6.0
 _NEVER = -1e4
@@ -51,7 +54,15 @@ class LexicalStart:
 
 
 @torch.no_grad()
-def lexical_start(model: Splade, texts: Sequence[str], settings: LexicalStart, *, progress: Progress = silent) -> None:
+def lexical_start(
+    model: Splade,
+    texts: Sequence[str],
+    settings: LexicalStart,
+    *,
+    side: str = "document",
+    like: Sequence[str] | None = None,
+    progress: Progress = silent,
+) -> None:
     """Set the head of a model that `Splade.from_encoder` made, by what its states say of a corpus.
 
     Args:
@@ -59,15 +70,24 @@ def lexical_start(model: Splade, texts: Sequence[str], settings: LexicalStart, *
             embeddings.
         texts: the corpus.
         settings: how.
+        side: whose head is set.
+        like: texts such as this side reads, where those are not the corpus: states depend on the length of a text.
         progress: told of texts.
 
     Raises:
         ModelError: the model's head is not a dense layer, GELU and LayerNorm before the projection, as BERT's is.
     """
-    head = _head(model)
-    sample = np.random.default_rng(settings.seed).permutation(len(texts))[: settings.texts]
-    states, tokens, frequencies = _states(model, [texts[place] for place in sample], settings.max_length, progress)
-    embeddings = _centred(model.document.headless.weight)
+    part = model.sides[side]
+    if not isinstance(part, Side):
+        raise ModelError(f"the {side} side of model {model.name!r} has no head to set")
+    head = _head(part)
+    was_training = part.training
+    part.eval()
+    sample = _drawn(texts, settings)
+    read = _drawn(like, replace(settings, texts=_SHORT_FOR_LONG * settings.texts)) if like is not None else sample
+    states, tokens = _states(part, read, settings.max_length, progress)
+    frequencies = _frequencies(part, sample, settings.max_length)
+    embeddings = _centred(part.headless.weight)
     mean, projection = _ridge(states, embeddings[tokens], settings.ridge)
     directions = torch.nn.functional.normalize((states - mean) @ projection, dim=1)
     own = _own_products(directions, tokens, embeddings)
@@ -79,7 +99,9 @@ def lexical_start(model: Splade, texts: Sequence[str], settings: LexicalStart, *
     head.norm.weight.fill_(settings.sharpness / math.sqrt(len(mean)))
     head.norm.bias.zero_()
     head.bias.copy_(torch.expm1(weights) - settings.sharpness * own)
-    head.bias[model.document.special] = _NEVER
+    head.bias[part.special] = _NEVER
+    _silence(part, head.bias, read[: 4 * _TEXTS_AT_ONCE], settings.max_length)
+    part.train(was_training)
 
 
 @dataclass(frozen=True)
@@ -89,44 +111,62 @@ class _Head:
     bias: Tensor
 
 
-def _head(model: Splade) -> _Head:
+def _head(side: Side) -> _Head:
     """The parts of a head like BERT's."""
-    heads = [m for m in model.document.headless.modules() if type(m).__name__.endswith("PredictionHeadTransform")]
-    bias = model.document.headless.bias
-    if model.query is not None or len(heads) != 1 or bias is None:
+    heads = [m for m in side.headless.modules() if type(m).__name__.endswith("PredictionHeadTransform")]
+    bias = side.headless.bias
+    if len(heads) != 1 or bias is None:
         raise ModelError(
-            f"model {model.name!r} has no head like BERT's, which a lexical warm start sets",
+            f"model {side.name!r} has no head like BERT's, which a lexical warm start sets",
             hint="a masked language model needs no warm start: leave out --warm-start",
         )
     transform: Any = heads[0]
     return _Head(transform.dense, transform.LayerNorm, bias)
 
 
-def _states(model: Splade, texts: Sequence[str], max_length: int, progress: Progress) -> tuple[Tensor, Tensor, Tensor]:
-    """States below the head (t, H), the token of each (t,), and in how many texts each token stands (V,)."""
-    side = model.document
+def _drawn(texts: Sequence[str], settings: LexicalStart) -> list[str]:
+    places = np.random.default_rng(settings.seed).permutation(len(texts))[: settings.texts]
+    return [texts[place] for place in places]
+
+
+def _tokenized(side: Side, texts: Sequence[str], max_length: int) -> Any:
+    return side.tokenizer(
+        [side.prompt + text for text in texts],
+        padding=True,
+        truncation=True,
+        max_length=min(max_length, side.max_length),
+        return_tensors="pt",
+    ).to(side.special.device)
+
+
+def _states(side: Side, texts: Sequence[str], max_length: int, progress: Progress) -> tuple[Tensor, Tensor]:
+    """States below the head (t, H), and the token of each (t,)."""
     ordered = sorted(texts, key=len)
     states, tokens = [], []
-    frequencies = torch.zeros(side.dimensions)
-    was_training = model.training
-    model.eval()
     for start in range(0, len(ordered), _TEXTS_AT_ONCE):
-        features = side.tokenizer(
-            ordered[start : start + _TEXTS_AT_ONCE],
-            padding=True,
-            truncation=True,
-            max_length=min(max_length, side.max_length),
-            return_tensors="pt",
-        ).to(side.special.device)
+        features = _tokenized(side, ordered[start : start + _TEXTS_AT_ONCE], max_length)
         last = side.headless.model.base_model(**features).last_hidden_state
         counted = features["attention_mask"].bool() & ~side.special[features["input_ids"]]
         states.append(last[counted])
         tokens.append(features["input_ids"][counted])
-        for ids, kept in zip(features["input_ids"], counted, strict=True):
-            frequencies[ids[kept].unique().cpu()] += 1
         progress("warm start", min(start + _TEXTS_AT_ONCE, len(ordered)), len(ordered))
-    model.train(was_training)
-    return torch.cat(states), torch.cat(tokens), frequencies.to(side.special.device)
+    return torch.cat(states), torch.cat(tokens)
+
+
+def _frequencies(side: Side, texts: Sequence[str], max_length: int) -> Tensor:
+    """(V,) in how many texts each token stands."""
+    frequencies = torch.zeros(side.dimensions, device=side.special.device)
+    for text in texts:
+        frequencies[_tokenized(side, [text], max_length)["input_ids"].unique()] += 1
+    return frequencies
+
+
+def _silence(side: Side, bias: Tensor, texts: Sequence[str], max_length: int) -> None:
+    """Lower the bias of words that the states of special tokens point at, which are none of the text's."""
+    features = _tokenized(side, texts, max_length)
+    special = features["attention_mask"].bool() & side.special[features["input_ids"]]
+    logits = side.headless(dict(features))[special] @ side.headless.weight.T + bias
+    bias -= logits.amax(dim=0).clamp(min=0)
 
 
 def _centred(embeddings: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from retrieval.training.data import TrainingData
     from retrieval.training.dev import DevSet
     from retrieval.training.splade import SpladeRecipe, SpladeSettings
+    from retrieval.training.warmstart import LexicalStart
 
 # ruff: noqa: D101 - the names say it
 
@@ -180,13 +181,12 @@ def splade(
         log_every=log_every,
         device=device,
     )
+    start = _warm_start(warm_start, sharpness, settings)
     with progress() as show:
         if side is SidesName.QUERY:
-            if warm_start is not WarmStartName.NONE:
-                raise InputError("documents that stay need a model that encodes them", hint="warm start it before")
-            recipe, evaluate = _query_recipe(model, device, training, settings, out, sets, show)
+            recipe, evaluate = _query_recipe(model, device, training, settings, start, out, sets, show)
         else:
-            recipe = _splade_recipe(model, device, training, settings, warm_start, sharpness, show)
+            recipe = _splade_recipe(model, device, training, settings, start, show)
             evaluate = evaluator(recipe.model, sets)
         outcome = train(recipe, optimising, out, evaluate=evaluate if sets else None, restart=restart, progress=show)
     best = f", the best of step {outcome.best.step}: dev nDCG@10 {outcome.best.score:.4f}" if outcome.best else ""
@@ -255,23 +255,26 @@ def _report(training: "TrainingData", sets: list["DevSet"]) -> None:
     say(f"{len(training.examples)} training queries, {len(training.texts)} documents; dev queries: {dev}")
 
 
+def _warm_start(name: WarmStartName, sharpness: float, settings: "SpladeSettings") -> "LexicalStart | None":
+    from retrieval.training.warmstart import LexicalStart
+
+    if name is WarmStartName.NONE:
+        return None
+    return LexicalStart(max_length=settings.document_length, sharpness=sharpness, seed=settings.seed)
+
+
 def _splade_recipe(
     model: str,
     device: str | None,
     training: "TrainingData",
     settings: "SpladeSettings",
-    warm_start: WarmStartName,
-    sharpness: float,
+    start: "LexicalStart | None",
     show: Progress,
 ) -> "SpladeRecipe":
     from retrieval.encoders.neural.splade import Splade
     from retrieval.training.splade import SpladeRecipe
-    from retrieval.training.warmstart import LexicalStart
 
-    if warm_start is WarmStartName.NONE:
-        return SpladeRecipe(Splade.load(model, device=device), training, settings, progress=show)
-    start = LexicalStart(max_length=settings.document_length, sharpness=sharpness, seed=settings.seed)
-    encoder = Splade.from_encoder(model, device=device)
+    encoder = Splade.from_encoder(model, device=device) if start else Splade.load(model, device=device)
     return SpladeRecipe(encoder, training, settings, warm_start=start, progress=show)
 
 
@@ -280,6 +283,7 @@ def _query_recipe(
     device: str | None,
     training: "TrainingData",
     settings: "SpladeSettings",
+    start: "LexicalStart | None",
     out: Path,
     sets: list["DevSet"],
     show: Progress,
@@ -302,5 +306,5 @@ def _query_recipe(
     about = f"{weights_digest(encoder.document)} {length}"
     encoder.eval()
     documents = encode_frozen(encode, training.texts, out / "documents", model=about, progress=show)
-    recipe = SpladeQueryRecipe(with_query_side(encoder), training, documents, settings)
+    recipe = SpladeQueryRecipe(with_query_side(encoder), training, documents, settings, warm_start=start, progress=show)
     return recipe, frozen_evaluator(encoder, training, documents, sets)

@@ -37,7 +37,7 @@ def l1(weights: Tensor) -> Tensor:
 def quadratic_ramp(weight: float, step: int, steps: int) -> float:
     """A weight that rises as a square: weight * (min(step, steps) / steps)^2.
 
-    It is all there from the start where `steps` is 0. A regulariser at full strength from the start can silence every term before any is of use. Source: Paria et al.
-    (ICLR 2020), as SPLADE uses it (Formal et al., SIGIR 2021).
+    It is all there from the start where `steps` is 0. A regulariser at full strength from the start can silence every
+    term before any is of use. Source: Paria et al. (ICLR 2020), as SPLADE uses it (Formal et al., SIGIR 2021).
     """
     return weight * (min(step, steps) / steps) ** 2 if steps else weight
