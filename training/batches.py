@@ -39,7 +39,7 @@ class Batch:
         rows: b positives, one of each query, then the k negatives of the first query, of the second, ...
         known: (b, b + b * k) bool, which of the rows are relevant for which query.
         teacher: (b, 1 + k) float32, the teacher's scores of the positive and the negatives of each query; NaN in the
-            whole row of a query without a teacher.
+            whole row of a query whose positive it does not know.
     """
 
     examples: Sequence[Example]
@@ -98,11 +98,14 @@ def _known(examples: Sequence[Example], rows: Sequence[int]) -> Tensor:
 
 
 def _teacher(examples: Sequence[Example], drawn: Sequence[Sequence[int]]) -> Tensor:
-    """A document that no list of the teacher holds scores 0, the least that a rescaled list gives."""
+    """A negative that no list of the teacher holds scores 0, the least that a rescaled list gives.
+
+    A positive that none holds would score as low, which is wrong: then the teacher has nothing to say of the query.
+    """
     unknown = float("nan")
     return torch.tensor(
         [
-            [example.scores.get(row, 0.0) if example.scores else unknown for row in own]
+            [example.scores.get(row, 0.0) if own[0] in example.scores else unknown for row in own]
             for example, own in zip(examples, drawn, strict=True)
         ],
         dtype=torch.float32,

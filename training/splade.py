@@ -196,18 +196,24 @@ class SpladeRecipe(Recipe):
         return {"flops_query": flops(queries), "l1_query": l1(queries)}
 
     def _taught(self, own: Tensor, teacher: Tensor) -> dict[str, Tensor]:
-        """What the teacher says of those queries that it knows."""
-        s, known = self._settings, ~teacher.isnan().any(dim=1)
-        if not known.any():
-            nothing = own.sum() * 0
-            return {name: nothing for name in ("margin_mse", "kl") if getattr(s, name)}
-        own, teacher = own[known], teacher[known] * s.teacher_scale
-        parts = {}
+        """What the teacher says of a positive and its negatives, for the queries that it knows."""
+        s, parts = self._settings, dict[str, Tensor]()
         if s.margin_mse:
-            parts["margin_mse"] = margin_mse(own[:, 0], own[:, 1:], teacher[:, 0], teacher[:, 1:])
+            parts["margin_mse"] = self._margins(own, teacher)
         if s.kl:
-            parts["kl"] = kl_divergence(own / s.temperature, teacher)
+            known = ~teacher.isnan().any(dim=1)
+            nothing = own.sum() * 0
+            wanted = teacher[known] * s.teacher_scale
+            parts["kl"] = kl_divergence(own[known] / s.temperature, wanted) if known.any() else nothing
         return parts
+
+    def _margins(self, own: Tensor, teacher: Tensor) -> Tensor:
+        """MarginMSE over the queries that the teacher knows."""
+        known = ~teacher.isnan().any(dim=1)
+        if not known.any():
+            return own.sum() * 0
+        own, wanted = own[known], teacher[known] * self._settings.teacher_scale
+        return margin_mse(own[:, 0], own[:, 1:], wanted[:, 0], wanted[:, 1:])
 
     def _check_active(self, active: Mapping[str, float], step: int) -> None:
         """Stop where nothing is left that could grow again."""

@@ -21,7 +21,7 @@ from retrieval.training.data import Example, TrainingData
 from retrieval.training.dev import DevSet, best_of
 from retrieval.training.frozen import FrozenDocuments
 from retrieval.training.losses.contrastive import contrastive
-from retrieval.training.losses.distillation import kl_divergence, margin_mse
+from retrieval.training.losses.distillation import kl_divergence
 from retrieval.training.recipes import StepLoss
 from retrieval.training.splade import SpladeRecipe, SpladeSettings, shortened
 from retrieval.training.warmstart import LexicalStart, lexical_start
@@ -111,10 +111,7 @@ class SpladeQueryRecipe(SpladeRecipe):
             teacher = _lists([batch.examples[row] for row in taught], scores.shape[1]) * s.teacher_scale
             parts["kl"] = kl_divergence(scores[taught] / s.temperature, teacher) if taught else scores.sum() * 0
         if s.margin_mse:
-            own = batch.own(scores[:, list(batch.rows)])[taught]
-            teacher = batch.teacher[taught] * s.teacher_scale
-            wanted = margin_mse(own[:, 0], own[:, 1:], teacher[:, 0], teacher[:, 1:]) if taught else scores.sum() * 0
-            parts["margin_mse"] = wanted
+            parts["margin_mse"] = self._margins(batch.own(scores[:, list(batch.rows)]), batch.teacher)
         return parts
 
 

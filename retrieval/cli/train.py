@@ -63,7 +63,9 @@ def splade(
     ] = None,
     hold_out: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Instead: this share of the training queries.", show_default=False),
+        typer.Option(
+            metavar="SHARE", help="The same, of folders without that split: a share of the queries.", show_default=False
+        ),
     ] = None,
     dev_data: Annotated[
         list[Path] | None,
@@ -135,8 +137,6 @@ def splade(
     from retrieval.training.splade import SpladeSettings, evaluator
     from retrieval.training.trainer import TrainerSettings, train
 
-    if dev and hold_out is not None:
-        raise InputError("dev data is a split or a share that is held out; both were given")
     _use_threads(threads)
     weights = _losses(loss, taught=bool(teacher_run))
     settings = SpladeSettings(
@@ -155,7 +155,7 @@ def splade(
         document_length=document_length,
         seed=seed,
     )
-    sets, held = _dev_sets(dev_data or data, dev or (split if hold_out else None), hold_out, dev_documents, seed)
+    sets, held = _dev_sets(dev_data or data, dev, split, hold_out, dev_documents, seed)
     training = read_training_data(
         Sources(
             data=data,
@@ -225,26 +225,24 @@ def _losses(given: list[str] | None, *, taught: bool) -> dict[str, float]:
 
 
 def _dev_sets(
-    data: list[Path], split: str | None, share: float | None, documents: int | None, seed: int
+    data: list[Path], dev: str | None, split: str, share: float | None, documents: int | None, seed: int
 ) -> tuple[list["DevSet"], frozenset[str]]:
-    """Dev data of every folder that has such a split, and the queries that must not train for it."""
-    if split is None:
+    """Dev data of every folder that has it, and the queries that must not train for it."""
+    if dev is None and share is None:
         return [], frozenset()
     from retrieval.beir_eval.datasets import load_collection
     from retrieval.training.dev import hold_out, load_dev_set
 
     sets, held = [], frozenset[str]()
     for folder in data:
-        if not (folder / "qrels" / f"{split}.tsv").is_file():
-            continue
-        only = None
-        if share is not None:
-            ids = [query.id for query in load_collection(folder, split, on_error="skip").queries]
-            only = hold_out(ids, share, seed)
+        if dev and (folder / "qrels" / f"{dev}.tsv").is_file():
+            sets.append(load_dev_set(folder, dev, documents=documents, seed=seed))
+        elif share is not None and folder.is_dir():
+            only = hold_out([query.id for query in load_collection(folder, split).queries], share, seed)
             held |= only
-        sets.append(load_dev_set(folder, split, only=only, documents=documents, seed=seed))
+            sets.append(load_dev_set(folder, split, only=only, documents=documents, seed=seed))
     if not sets:
-        raise InputError(f"no folder of the data has judgements for dev data: qrels/{split}.tsv")
+        raise InputError(f"no folder of the data has judgements for dev data: qrels/{dev or split}.tsv")
     return sets, held
 
 

@@ -62,14 +62,14 @@ def make_encoder(folder: Path, *, head: bool, seed: int = 0) -> Path:
 
 
 def make_run(path: Path, collection: Path, *, split: str = "train") -> Path:
-    """A TREC run of the split's queries: three documents of the topic first, then some of others."""
+    """A TREC run of the split's queries: the documents of the topic first, then some of others."""
     queries = sorted(
         {line.split("\t")[0] for line in (collection / "qrels" / f"{split}.tsv").read_text().splitlines()[1:]}
     )
     lines = []
     for query in queries:
         topic = int(query[1:]) % TOPICS
-        hits = [topic + TOPICS * place for place in range(3)] + [
+        hits = [topic + TOPICS * place for place in range(10)] + [
             other for other in range(12) if other % TOPICS != topic
         ]
         lines += [f"{query} Q0 d{hit} {rank} {100 - rank} made" for rank, hit in enumerate(hits, 1)]

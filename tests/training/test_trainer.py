@@ -33,6 +33,7 @@ class Line(Recipe):
         self._at, self._loss, self._name = at, loss, name
         self.begun = 0
 
+    # ruff: noqa: D102 - what each does stands in `Recipe`
     def settings(self) -> dict[str, object]:
         return {"name": self._name}
 
