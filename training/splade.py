@@ -222,16 +222,17 @@ class SpladeRecipe(Recipe):
             if count == 0 or self._few[side] >= _FLOOR_STEPS:
                 raise TrainingError(
                     f"step {step + 1}: {side} have {count:g} active terms on average: the model has collapsed under "
-                    + self._regularisers(side, step),
+                    + self._regularisers(step),
                     hint="a lower weight of the regulariser, or a longer --ramp, and --restart",
                 )
 
-    def _regularisers(self, side: str, step: int) -> str:
-        names = {"queries": ("flops_query", "l1_query"), "documents": ("flops_document",)}[side]
+    def _regularisers(self, step: int) -> str:
+        """Those in force; sides that share a model go down together, so all are named."""
+        s = self._settings
         told = [
-            f"--{name.replace('_', '-')} {getattr(self._settings, name):g}, {ramped:g} at this step"
-            for name in names
-            if (ramped := quadratic_ramp(getattr(self._settings, name), step, self._settings.ramp))
+            f"--{name.replace('_', '-')} {weight:g}, {quadratic_ramp(weight, step, s.ramp):g} at this step"
+            for name in _REGULARISERS
+            if (weight := getattr(s, name))
         ]
         return " and ".join(told) or "no regulariser: the model or its learning rate is at fault"
 

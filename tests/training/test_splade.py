@@ -79,15 +79,14 @@ def test_the_log_tells_parts_weights_and_sparsity(collection: Path, run: Path, m
     assert [line["lambda_flops_document"] * 16e3 for line in lines] == pytest.approx([0, 1, 4, 9, 16, 16, 16, 16])
 
 
-@pytest.mark.parametrize(
-    ("weight", "named"), [("flops_document", "documents .* --flops-document"), ("l1_query", "queries .* --l1-query")]
-)
+@pytest.mark.parametrize("weight", ["flops_document", "l1_query"])
 def test_a_collapse_stops_the_run_and_names_the_regulariser(
-    collection: Path, run: Path, masked: Path, tmp_path: Path, weight: str, named: str
+    collection: Path, run: Path, masked: Path, tmp_path: Path, weight: str
 ) -> None:
     """Before nothing but zeros is learned from."""
     made = recipe(collection, run, masked, ramp=0, **{weight: 1e4})
-    with pytest.raises(TrainingError, match=f"{named} 10000, 10000 at this step"):
+    named = f"the model has collapsed under .*--{weight.replace('_', '-')} 10000, 10000 at this step"
+    with pytest.raises(TrainingError, match=named):
         train(made, LEARNING, tmp_path)
     assert not (tmp_path / "model").exists()
 
