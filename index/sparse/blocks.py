@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,7 @@ def build_blocks(folder: Path, rows: Rows, n_terms: int, options: BlockOptions |
         ordinals.flush()
     tops = _highest(levels)
     names = (OFFSETS, POSTING_OFFSETS, TOPS, FLOORS, WINDOWS, LEVELS_, LASTS, WEIGHT)
-    arrays = (block_offsets, posting_offsets, tops, floors, *columns, np.array([per_level]))
+    arrays: tuple[NDArray[Any], ...] = (block_offsets, posting_offsets, tops, floors, *columns, np.array([per_level]))
     for name, array in zip(names, arrays, strict=True):
         np.save(folder / name, array)
 
@@ -106,12 +107,10 @@ def _floors(levels: NDArray[np.int64], longest: int | None) -> NDArray[np.uint8]
         return np.zeros(len(levels), dtype=np.uint8)
     # Postings of at least each level; the first column, which is empty, stands for all.
     kept = levels[:, ::-1].cumsum(axis=1)[:, ::-1]
-    floors = (kept > longest).sum(axis=1) - 1
+    floors: NDArray[np.int64] = (kept > longest).sum(axis=1) - 1
     # Levels are left out downwards from the highest that holds a posting and does not fit.
-    clipped: NDArray[np.uint8] = np.clip(floors, 0, np.maximum(_highest(levels).astype(np.int64) - 1, 0)).astype(
-        np.uint8
-    )
-    return clipped
+    floors = np.clip(floors, 0, np.maximum(_highest(levels).astype(np.int64) - 1, 0))
+    return floors.astype(np.uint8)
 
 
 class BlocksReader:

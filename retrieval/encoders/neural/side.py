@@ -124,6 +124,10 @@ class TableSide(nn.Module):
         """Tokens of a text that are read."""
         return self.part.max_length
 
+    @max_length.setter
+    def max_length(self, tokens: int) -> None:
+        self.part = replace(self.part, max_length=tokens)
+
     def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Token ids (n, length), none of them put in, and an attention mask."""
         features = self.tokenizer(
