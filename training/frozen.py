@@ -2,13 +2,15 @@
 
 import hashlib
 import io
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from retrieval.files import write_whole
 from retrieval.protocols import Progress, silent
@@ -20,30 +22,58 @@ Encode = Callable[[Sequence[str]], Tensor]
 _PART, _TEXTS_AT_ONCE = 256, 16
 
 
-@dataclass(frozen=True)
 class FrozenDocuments:
     """Sparse vectors of n documents over v terms.
 
-    Attributes:
-        matrix: (n, v) sparse tensor in float32.
+    Args:
+        rows: (nnz,) int64, the document of each entry.
+        terms: (nnz,) int64, its term.
+        weights: (nnz,) float32.
+        shape: n and v.
     """
 
-    matrix: Tensor
+    def __init__(self, rows: Tensor, terms: Tensor, weights: Tensor, shape: tuple[int, int]) -> None:
+        n, v = shape
+        self.shape = shape
+        # Both ways round: a product with compressed rows is many times faster than one of single entries.
+        self._by_document = _compressed(rows, terms, weights, (n, v))
+        self._by_term = _compressed(terms, rows, weights, (v, n))
 
     @property
     def nonzeros(self) -> float:
         """Mean number of terms of a document."""
-        return self.matrix._nnz() / max(1, self.matrix.shape[0])
+        return len(self._by_document.values()) / max(1, self.shape[0])
 
     def scores(self, queries: Tensor) -> Tensor:
         """(b, n) inner products of queries (b, v) with every document, differentiable in the queries."""
-        scores: Tensor = torch.sparse.mm(self.matrix, queries.float().T).T
+        scores: Tensor = _Product.apply(queries.float(), self._by_document, self._by_term)  # type: ignore[no-untyped-call]
         return scores
 
     def document_frequencies(self) -> Tensor:
         """(v,) share of documents in which each term is active."""
-        terms = self.matrix.indices()[1]
-        return torch.bincount(terms, minlength=self.matrix.shape[1]) / max(1, self.matrix.shape[0])
+        return self._by_term.crow_indices().diff() / max(1, self.shape[0])
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, by_document: Tensor, by_term: Tensor) -> Tensor:
+        ctx.by_term = by_term
+        return (by_document @ queries.T.contiguous()).T
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return (ctx.by_term @ gradient.T.contiguous()).T, None, None
+
+
+def _compressed(rows: Tensor, columns: Tensor, weights: Tensor, shape: tuple[int, int]) -> Tensor:
+    order = torch.argsort(rows * shape[1] + columns)
+    starts = torch.zeros(shape[0] + 1, dtype=torch.int64)
+    starts[1:] = torch.bincount(rows, minlength=shape[0]).cumsum(0)
+    with warnings.catch_warnings():
+        # That the format is a beta of torch.
+        warnings.simplefilter("ignore")
+        return torch.sparse_csr_tensor(starts, columns[order], weights[order], shape, check_invariants=True)
 
 
 @torch.no_grad()
@@ -69,13 +99,9 @@ def encode_frozen(
         parts.append(np.load(path))
         progress("documents", start + len(part), len(texts))
     rows = np.concatenate([part["rows"] + number * _PART for number, part in enumerate(parts)])
-    terms = np.concatenate([part["terms"] for part in parts])
-    weights = np.concatenate([part["weights"] for part in parts])
-    places = torch.from_numpy(np.stack([rows, terms]).astype(np.int64))
+    terms, weights = (np.concatenate([part[name] for part in parts]) for name in ("terms", "weights"))
     shape = (len(texts), int(parts[0]["width"]))
-    return FrozenDocuments(
-        torch.sparse_coo_tensor(places, torch.from_numpy(weights), shape, check_invariants=True).coalesce()
-    )
+    return FrozenDocuments(*map(torch.from_numpy, (rows, terms, weights)), shape)
 
 
 def _key(model: str, texts: Sequence[str]) -> str:
