@@ -61,7 +61,7 @@ class _Product(torch.autograd.Function):
         return (by_document @ queries.T.contiguous()).T
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return (ctx.by_term @ gradient.T.contiguous()).T, None, None
 
@@ -98,10 +98,10 @@ def encode_frozen(
             write_whole(path, _encoded(encode, part))
         parts.append(np.load(path))
         progress("documents", start + len(part), len(texts))
-    rows = np.concatenate([part["rows"] + number * _PART for number, part in enumerate(parts)])
-    terms, weights = (np.concatenate([part[name] for part in parts]) for name in ("terms", "weights"))
-    shape = (len(texts), int(parts[0]["width"]))
-    return FrozenDocuments(*map(torch.from_numpy, (rows, terms, weights)), shape)
+    rows = torch.from_numpy(np.concatenate([part["rows"] + number * _PART for number, part in enumerate(parts)]))
+    terms = torch.from_numpy(np.concatenate([part["terms"] for part in parts]))
+    weights = torch.from_numpy(np.concatenate([part["weights"] for part in parts]))
+    return FrozenDocuments(rows, terms, weights, (len(texts), int(parts[0]["width"])))
 
 
 def _key(model: str, texts: Sequence[str]) -> str:
