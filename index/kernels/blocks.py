@@ -23,7 +23,7 @@ from retrieval.index.kernels.block_layout import ROWS, Blocks, BlockScratch, Pru
 from retrieval.index.kernels.compiling import kernel
 from retrieval.index.kernels.layout import WINDOW, WINDOW_BITS
 from retrieval.index.kernels.prefetching import prefetch
-from retrieval.index.kernels.topk import key_of, ordinal_of, select, sort_descending
+from retrieval.index.kernels.topk import key_of, order_ties, ordinal_of, select, sort_descending
 
 __all__ = ["search_blocks"]
 
@@ -87,7 +87,7 @@ def search_blocks(
             out_ordinals[query, i] = ordinal_of(best[i])
         for i in range(size):
             out_scores[query, i] = scores[i] * queries.scale
-        _order_ties(out_scores[query, :size], out_ordinals[query, :size])
+        order_ties(out_scores[query, :size], out_ordinals[query, :size])
         out_counts[query] = size
 
 
@@ -96,17 +96,6 @@ def _distinct(terms: NDArray[np.int64], weights: NDArray[np.float32]) -> NDArray
     """Each term that weighs anything once, in ascending order."""
     ordered = np.unique(terms)
     return ordered[weights[ordered] > 0]
-
-
-@kernel
-def _order_ties(scores: NDArray[np.float32], ordinals: NDArray[np.int64]) -> None:
-    """Put equal scores into ascending order of ordinals: the scale can make more of them."""
-    start = 0
-    for i in range(1, len(scores) + 1):
-        if i == len(scores) or scores[i] != scores[start]:
-            if i - start > 1:
-                ordinals[start:i] = np.sort(ordinals[start:i])
-            start = i
 
 
 @kernel

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from retrieval.index.kernels.compiling import kernel
 from retrieval.index.kernels.layout import BUCKETS, WINDOW, WINDOW_BITS, Postings, Queries, Scratch
 from retrieval.index.kernels.lookups import add_term
-from retrieval.index.kernels.topk import floor_of_values, key_of, ordinal_of, select, sort_descending
+from retrieval.index.kernels.topk import floor_of_values, key_of, order_ties, ordinal_of, select, sort_descending
 
 __all__ = ["search_postings"]
 
@@ -72,19 +72,8 @@ def search_postings(
             out_ordinals[query, i] = ordinal_of(best[i])
         for i in range(size):
             out_scores[query, i] = scores[i] * queries.scale + queries.shifts[query]
-        _order_ties(out_scores[query, :size], out_ordinals[query, :size])
+        order_ties(out_scores[query, :size], out_ordinals[query, :size])
         out_counts[query] = size
-
-
-@kernel
-def _order_ties(scores: NDArray[np.float32], ordinals: NDArray[np.int64]) -> None:
-    """Put equal scores into ascending order of ordinals: what a query gives every document can make more of them."""
-    start = 0
-    for i in range(1, len(scores) + 1):
-        if i == len(scores) or scores[i] != scores[start]:
-            if i - start > 1:
-                ordinals[start:i] = np.sort(ordinals[start:i])
-            start = i
 
 
 @kernel

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from retrieval.index.kernels.compiling import kernel
 
-__all__ = ["floor_of_values", "key_of", "ordinal_of", "select", "sort_descending"]
+__all__ = ["floor_of_values", "key_of", "order_ties", "ordinal_of", "select", "sort_descending"]
 
 _HALF = np.uint64(32)
 _LOWER = np.uint64(0xFFFFFFFF)
@@ -31,6 +31,17 @@ def key_of(bits: np.uint32, ordinal: int) -> np.uint64:
 def ordinal_of(key: np.uint64) -> np.int64:
     """The ordinal in a key."""
     return np.int64(_LOWER - (key & _LOWER))
+
+
+@kernel
+def order_ties(scores: NDArray[np.float32], ordinals: NDArray[np.int64]) -> None:
+    """Put equal scores into ascending order of ordinals: a scale, or what all documents get, can make more of them."""
+    start = 0
+    for i in range(1, len(scores) + 1):
+        if i == len(scores) or scores[i] != scores[start]:
+            if i - start > 1:
+                ordinals[start:i] = np.sort(ordinals[start:i])
+            start = i
 
 
 @kernel
