@@ -5,11 +5,11 @@ STAMP := $(VENV)/.installed
 DEMO ?= build/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types bench wheel clean
+.PHONY: help demo test lint types bench bench-sparse wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # One environment serves every target; it is made again only when the pins or the project's metadata change.
 $(STAMP): pyproject.toml constraints.txt
@@ -40,6 +40,10 @@ bench: $(STAMP) ## ours and its peers in one run, as ratios; BENCH="--data FOLDE
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pyserini
 	$(BIN)/python benchmarks/lexical.py $(if $(DATA),--data $(DATA)) $(BENCH)
+
+bench-sparse: $(STAMP) ## sparse search beside Seismic and PISA; DATA=folder of vectors, BENCH="--documents 0,200000"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/sparse.py $(if $(DATA),--from $(DATA)) $(BENCH)
 
 wheel: $(STAMP) ## build dist/*.whl
 	rm -rf build/lib build/bdist.*  # what an earlier build left would go into the wheel

@@ -262,3 +262,21 @@ def test_without_transformers(make_masked: Make, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(MissingExtraError, match="transformers") as error:
         load_sparse_encoder(folder)
     assert "models" in str(error.value.hint)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_what_the_cpu_gives(make_masked: Callable[..., Path]) -> None:
+    """Weights of documents and queries, to a thousandth."""
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU")
+    model, texts = str(make_masked()), ["solar wind", "", "an electron meets a storm of light " * 5]
+    here, there = (load_sparse_encoder(model, device=device) for device in ("cpu", "cuda"))
+    for one, other in (
+        (here.encode_queries(texts), there.encode_queries(texts)),
+        (here.encode_documents(texts, lambda done: None), there.encode_documents(texts, lambda done: None)),
+    ):
+        for row in range(len(texts)):
+            ours, theirs = one.row(row), other.row(row)
+            for token in {*ours, *theirs}:
+                assert ours.get(token, 0.0) == pytest.approx(theirs.get(token, 0.0), abs=1e-3)
