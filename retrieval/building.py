@@ -289,7 +289,7 @@ class _Stager:
         job, journal = self._job, self.journal
         if job.encoder:
             encode_dense(job.encoder, self._folder, journal, self._note, self._progress)
-        if job.sparse_source:
+        if job.sparse_source is not None:
             encode_sparse(job.sparse_source, self._folder, self._writer.work, journal, self._note, self._progress)
 
     def _note(self, **progress: Any) -> None:
@@ -327,7 +327,7 @@ def _rare_collections() -> Iterator[None]:
 def _source_settings(source: SparseEncoder | VectorFile | None) -> dict[str, Any]:
     if isinstance(source, VectorFile):
         return {"file": source.digest}
-    return {"encoder": asdict(source.card)} if source else {}
+    return {} if source is None else {"encoder": asdict(source.card)}
 
 
 def _shard(number: int) -> str:

@@ -126,7 +126,7 @@ def _difference(
         return "other lexical settings"
     if encoder and manifest.dense and encoder.card.differences(manifest.dense.encoder):
         return "another model"
-    if sparse and manifest.sparse and _other_vectors(manifest.sparse, sparse):
+    if sparse is not None and manifest.sparse and _other_vectors(manifest.sparse, sparse):
         return "other sparse vectors"
     if manifest.chunking or manifest.fingerprint != str(Fingerprint.of(map(digest_of, read_documents(data)))):
         return "other documents"

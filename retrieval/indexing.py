@@ -112,7 +112,7 @@ class Index(Artifact):
                 kind="build",
                 lexical=options,
                 encoder=load_encoder(dense, device=device) if isinstance(dense, str) else dense,
-                sparse=(sparse_options or SparseOptions()) if sparse else None,
+                sparse=(sparse_options or SparseOptions()) if sparse is not None else None,
                 sparse_source=load_sparse_encoder(sparse, device=device) if isinstance(sparse, str) else sparse,
                 chunking=chunking,
                 columns=columns,

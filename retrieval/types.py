@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,8 +123,10 @@ class SparseVectors:
         tokens: what each column stands for; it may have more columns than are used.
         offsets: (n + 1,) int64 where each vector's entries begin.
         columns: (entries,) int32.
-        weights: (entries,) float32, above zero.
+        weights: (entries,) float32, above zero and at most LARGEST, so that no score is infinite.
     """
+
+    LARGEST: ClassVar[float] = 1e18
 
     tokens: Sequence[str]
     offsets: NDArray[np.int64]

@@ -21,7 +21,6 @@ from retrieval.types import EncoderCard, Query, SparseVectors
 __all__ = ["StoredQueries", "VectorFile", "format_vectors", "read_vectors"]
 
 _NAMED = 3
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 def read_vectors(path: str | Path) -> Iterator[tuple[str, dict[str, float]]]:
@@ -58,8 +57,8 @@ def _checked(record: Record) -> tuple[str, dict[str, float]]:
     for token, weight in vector.items():
         if not token or not is_unicode(token):
             raise wrong(f"{token!r} is not a token")
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= _LARGEST:
-            raise wrong(f"the weight of {token!r} must be a number of at least 0; got {weight!r}")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= SparseVectors.LARGEST:
+            raise wrong(f"the weight of {token!r} must be a number from 0 to {SparseVectors.LARGEST:g}; got {weight!r}")
     return id_, {token: float(weight) for token, weight in vector.items() if np.float32(weight) > 0}
 
 
@@ -106,9 +105,8 @@ class VectorFile:
         """The vectors of documents, in the order of their ids; an error if one has none."""
         missing = [id_ for id_ in ids if id_ not in self._rows]
         if missing:
-            more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
             raise InputError(
-                f"{self.path} has no vector of document {', '.join(map(repr, missing[:_NAMED]))}{more}",
+                f"{self.path} has no vector of document {_some(missing)}",
                 hint='give every document one, if need be an empty one: {"id": "...", "vector": {}}',
             )
         rows = [self._rows[id_] for id_ in ids]
@@ -119,6 +117,11 @@ class VectorFile:
             columns=np.concatenate([np.empty(0, dtype=np.int32), *(self._columns[part] for part in parts)]),
             weights=np.concatenate([np.empty(0, dtype=np.float32), *(self._weights[part] for part in parts)]),
         )
+
+
+def _some(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
+    return f"{', '.join(map(repr, ids[:_NAMED]))}{more}"
 
 
 def _mapped(path: Path, dtype: type) -> Any:
@@ -139,9 +142,13 @@ class StoredQueries:
         self.card: EncoderCard | None = None
         self._source = source
         self._vectors: dict[str, Mapping[str, float]] = {}
+        queries = list(queries)
+        if missing := [query.id for query in queries if query.id not in vectors]:
+            raise InputError(
+                f"{source} has no vector of query {_some(missing)}",
+                hint="leave such queries out, or give them a vector",
+            )
         for query in queries:
-            if query.id not in vectors:
-                raise InputError(f"{source} has no vector of query {query.id!r}")
             vector = vectors[query.id]
             if self._vectors.setdefault(query.text, vector) != vector:
                 raise InputError(f"{source}: query {query.id!r} has the text of another one, and another vector")

@@ -5,6 +5,7 @@ Sources: Formal et al., "SPLADE v2" (2021) and "From distillation to hard negati
 Clinchant, "An efficiency study for SPLADE models" (SIGIR 2022).
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from retrieval.training.losses.sparsity import flops, l1, quadratic_ramp
 from retrieval.training.recipes import Recipe, StepLoss
 from retrieval.training.warmstart import LexicalStart, lexical_start
 
-__all__ = ["SpladeRecipe", "SpladeSettings", "evaluator"]
+__all__ = ["SpladeRecipe", "SpladeSettings", "active_terms", "evaluator", "shortened"]
 
 _REGULARISERS = ("flops_query", "l1_query", "flops_document")
 
@@ -52,6 +53,7 @@ class SpladeSettings:
         ramp: steps over which these weights rise, as a square.
         query_length: tokens of a query that are read in training.
         document_length: tokens of a document that are read in training.
+        lora: dimensions of the adapters that alone are trained, of a causal model; None trains what can be.
         seed: of the batches.
     """
 
@@ -68,6 +70,7 @@ class SpladeSettings:
     ramp: int = 0
     query_length: int = 64
     document_length: int = 256
+    lora: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -150,7 +153,7 @@ class SpladeRecipe(Recipe):
         """
         queries = self._encode(model, [example.query for example in batch.examples], "query")
         documents = self._encode(model, [self._data.texts[row] for row in batch.rows], "document")
-        active = {"queries": _active(queries), "documents": _active(documents)}
+        active = {"queries": active_terms(queries), "documents": active_terms(documents)}
         self._check_active(active, step)
         parts = self._terms(queries, documents, batch)
         figures = {
@@ -218,6 +221,11 @@ class SpladeRecipe(Recipe):
     def _check_active(self, active: Mapping[str, float], step: int) -> None:
         """Stop where nothing is left that could grow again."""
         for side, count in active.items():
+            if math.isnan(count):
+                raise TrainingError(
+                    f"step {step + 1}: {side} have weights that are no numbers",
+                    hint="a lower --lr; the last good checkpoint is kept",
+                )
             self._few[side] = self._few[side] + 1 if count < _FLOOR else 0
             if count == 0 or self._few[side] >= _FLOOR_STEPS:
                 raise TrainingError(
@@ -264,9 +272,9 @@ def evaluator(model: Splade, sets: Sequence[DevSet], *, measure: str = "nDCG@10"
     return evaluate
 
 
-def _active(weights: Tensor) -> float:
-    """Mean number of terms above 0."""
-    return (weights > 0).sum(dim=1).float().mean().item()
+def active_terms(weights: Tensor) -> float:
+    """Mean number of terms above 0; NaN where a weight is no number."""
+    return (weights > 0).sum(dim=1).float().mean().item() if weights.isfinite().all() else math.nan
 
 
 def _expected_flops(queries: Tensor, documents: Tensor) -> float:

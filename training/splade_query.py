@@ -23,7 +23,7 @@ from retrieval.training.frozen import FrozenDocuments
 from retrieval.training.losses.contrastive import contrastive
 from retrieval.training.losses.distillation import kl_divergence
 from retrieval.training.recipes import StepLoss
-from retrieval.training.splade import SpladeRecipe, SpladeSettings, shortened
+from retrieval.training.splade import SpladeRecipe, SpladeSettings, active_terms, shortened
 from retrieval.training.warmstart import LexicalStart, lexical_start
 
 __all__ = ["SpladeQueryRecipe", "frozen_evaluator", "with_query_side"]
@@ -85,7 +85,7 @@ class SpladeQueryRecipe(SpladeRecipe):
             TrainingError: queries have no active term left, or hardly any for many steps.
         """
         queries = self._encode(model, [example.query for example in batch.examples], "query")
-        active = (queries > 0).sum(dim=1).float().mean().item()
+        active = active_terms(queries)
         self._check_active({"queries": active}, step)
         with torch.autocast(queries.device.type, enabled=False):
             scores = self._documents.scores(queries.cpu())

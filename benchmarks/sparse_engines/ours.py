@@ -15,7 +15,7 @@ from retrieval.index.sparse.approximate import write_approximate
 from retrieval.index.sparse.builder import EntryWriter, write_shards
 from retrieval.index.sparse.merging import merge_weights
 from retrieval.index.sparse.options import SparseOptions
-from retrieval.index.sparse.tuning import HeldOut
+from retrieval.index.sparse.queries import TermQueries
 from retrieval.index.storage.files import CHECKSUMS, Ledger, PlainFolder
 from retrieval.types import Hits, ScoreKind, SparseVectors
 from sparse_engines.base import Engine, Parameters, Rows, rows_of
@@ -79,7 +79,7 @@ class Exact(Engine):
         )
         return self._searcher.numbered(asked), k
 
-    def search(self, prepared: tuple[HeldOut, int], parameters: Parameters) -> Any:
+    def search(self, prepared: tuple[TermQueries, int], parameters: Parameters) -> Any:
         """Hits."""
         asked, k = prepared
         return self._searcher.fill(Hits.empty(len(asked), k, ScoreKind.DOT), asked)
@@ -102,7 +102,7 @@ class Approximate(Exact):
             {"share": 0.0, "fill": 1.0, "depth": 1 << 30, "patience": 1.0}
         ]
 
-    def search(self, prepared: tuple[HeldOut, int], parameters: Parameters) -> Any:
+    def search(self, prepared: tuple[TermQueries, int], parameters: Parameters) -> Any:
         """Hits."""
         asked, k = prepared
         hits = Hits.empty(len(asked), k, ScoreKind.DOT)

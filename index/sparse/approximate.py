@@ -16,9 +16,10 @@ from retrieval.index.kernels.block_layout import BlockScratch, Pruning, Rows, We
 from retrieval.index.postings.search import ALL, in_parts
 from retrieval.index.sparse.blocks import BlocksReader, build_blocks, problems_of_rows
 from retrieval.index.sparse.options import Engine
+from retrieval.index.sparse.queries import TermQueries
 from retrieval.index.sparse.rows import RowsReader, write_rows
 from retrieval.index.sparse.seismic import CANDIDATES, SeismicSearcher, write_seismic
-from retrieval.index.sparse.tuning import HeldOut, Scores, queries_from_rows, recall_of, tune
+from retrieval.index.sparse.tuning import Scores, goal_of, queries_from_rows, recall_of, tune
 from retrieval.index.storage.files import Folder
 from retrieval.types import Hits, ScoreKind
 
@@ -40,7 +41,12 @@ class ApproximateSearcher(Protocol):
         """The documents' vectors."""
 
     def fill(
-        self, hits: Hits, asked: HeldOut, parameters: Parameters, threads: int, allowed: NDArray[np.bool_] | None
+        self,
+        hits: Hits,
+        asked: TermQueries,
+        parameters: Parameters,
+        threads: int,
+        allowed: NDArray[np.bool_] | None,
     ) -> Hits:
         """Fill in the hits of each query, and give them back."""
 
@@ -87,7 +93,12 @@ class BlocksSearcher:
         return rows
 
     def fill(
-        self, hits: Hits, asked: HeldOut, parameters: Parameters, threads: int, allowed: NDArray[np.bool_] | None
+        self,
+        hits: Hits,
+        asked: TermQueries,
+        parameters: Parameters,
+        threads: int,
+        allowed: NDArray[np.bool_] | None,
     ) -> Hits:
         """Fill in the hits of each query, and give them back."""
         from retrieval.index.kernels.blocks import search_blocks
@@ -135,7 +146,7 @@ def least(
 class ExactSearch(Protocol):
     """Fills in the hits of each query exactly."""
 
-    def __call__(self, hits: Hits, asked: HeldOut) -> Hits:
+    def __call__(self, hits: Hits, asked: TermQueries) -> Hits:
         """And gives them back."""
 
 
@@ -146,19 +157,19 @@ def tuned_parameters(
     asked = queries_from_rows(searcher.rows)
     k = min(k, len(searcher.rows.offsets) - 1)
 
-    def room(queries: HeldOut) -> Hits:
+    def room(queries: TermQueries) -> Hits:
         return Hits.empty(len(queries), k, ScoreKind.DOT)
 
-    def search(queries: HeldOut, parameters: Parameters) -> Scores:
+    def search(queries: TermQueries, parameters: Parameters) -> Scores:
         hits = searcher.fill(room(queries), queries, parameters, 1, None)
         return hits.scores, hits.counts
 
-    def truth(queries: HeldOut, k: int) -> Scores:
+    def truth(queries: TermQueries, k: int) -> Scores:
         hits = exact(room(queries), queries)
         return hits.scores, hits.counts
 
     if isinstance(searcher, SeismicSearcher):
-        expected, goal = truth(asked, k), 1 - (1 - recall) * (1 - _RESERVE)
+        expected, goal = truth(asked, k), goal_of(recall, _RESERVE)
         return least(CANDIDATES, lambda parameters: recall_of(search(asked, parameters), expected), goal)
     tuned = tune(
         lambda queries, pruning, k: search(queries, pruning._asdict()), truth, asked, recall, k, margin=_RESERVE

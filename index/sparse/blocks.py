@@ -203,11 +203,10 @@ class BlocksReader:
         begins = np.concatenate([[0], np.cumsum(counts)])
         if begins[-1] != len(self.ordinals) or np.any(begins[self.offsets.all()] != self.posting_offsets.all()):
             return [f"{self.lasts.file.path}: does not fit the postings"]
-        return [*self._problems_of_order(begins), *self._problems_of_ordinals(begins, counts)]
+        return [*self._problems_of_order(), *self._problems_of_ordinals(begins, counts)]
 
-    def _problems_of_order(self, begins: NDArray[np.int64]) -> list[str]:
+    def _problems_of_order(self) -> list[str]:
         """Blocks ascend by window and descend by level, within what is said of the term."""
-        del begins
         levels, sizes = self.levels.all(), np.diff(self.offsets.all())
         order = (self.windows.all().astype(np.int64) << 8) - levels
         starts = np.zeros(len(order) + 1, dtype=bool)

@@ -49,11 +49,11 @@ class EntryWriter:
         }
 
     def add(self, vectors: SparseVectors) -> None:
-        """Add vectors; an error if a weight is not finite or not above zero. A document may have an empty vector."""
-        if not np.all(np.isfinite(vectors.weights) & (vectors.weights > 0)):
-            bad = int(np.flatnonzero(~(np.isfinite(vectors.weights) & (vectors.weights > 0)))[0])
-            token = vectors.tokens[vectors.columns[bad]]
-            raise InputError(f"weights must be finite and above 0; {token!r} has {vectors.weights[bad]}")
+        """Add vectors; an error if a weight cannot be one. A document may have an empty vector."""
+        wrong = np.flatnonzero(~((vectors.weights > 0) & (vectors.weights <= SparseVectors.LARGEST)))
+        if len(wrong):
+            token, weight = vectors.tokens[vectors.columns[wrong[0]]], vectors.weights[wrong[0]]
+            raise InputError(f"weights must be above 0 and at most {SparseVectors.LARGEST:g}; {token!r} has {weight}")
         if self._tokens is None:
             write_whole(self._folder / _TOKENS, orjson.dumps([*vectors.tokens]))
             self._tokens = mark_of(self._folder / _TOKENS)

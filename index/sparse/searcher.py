@@ -11,7 +11,7 @@ from retrieval.index.kernels.layout import WINDOW, WINDOW_BITS, Queries
 from retrieval.index.postings.reader import PostingsReader
 from retrieval.index.postings.search import PostingsSearch
 from retrieval.index.sparse.approximate import ApproximateSearcher
-from retrieval.index.sparse.tuning import HeldOut
+from retrieval.index.sparse.queries import TermQueries
 from retrieval.types import Hits, ScoreKind, SparseVectors
 
 __all__ = ["Approximate", "SparseSearcher"]
@@ -38,7 +38,7 @@ class Approximate:
         """Whether so many hits can be found by it, under this filter."""
         return k <= self.most and (allowed is None or self.searcher.knows_filters)
 
-    def fill(self, hits: Hits, asked: HeldOut, threads: int, allowed: NDArray[np.bool_] | None) -> Hits:
+    def fill(self, hits: Hits, asked: TermQueries, threads: int, allowed: NDArray[np.bool_] | None) -> Hits:
         """Fill in the hits of each query, and give them back."""
         return self.searcher.fill(hits, asked, self.parameters, threads, allowed)
 
@@ -104,7 +104,7 @@ class SparseSearcher:
         self._complete(hits, asked, threads, allowed)
         return hits
 
-    def _complete(self, hits: Hits, asked: HeldOut, threads: int, allowed: NDArray[np.bool_] | None) -> None:
+    def _complete(self, hits: Hits, asked: TermQueries, threads: int, allowed: NDArray[np.bool_] | None) -> None:
         """Search exactly where fewer hits were found than were wanted: there may be more."""
         short = np.flatnonzero(hits.counts < hits.scores.shape[1])
         if len(short):
@@ -113,7 +113,7 @@ class SparseSearcher:
             for name in ("ordinals", "scores", "counts"):
                 getattr(hits, name)[short] = getattr(found, name)
 
-    def fill(self, hits: Hits, asked: HeldOut, threads: int = 1, allowed: NDArray[np.bool_] | None = None) -> Hits:
+    def fill(self, hits: Hits, asked: TermQueries, threads: int = 1, allowed: NDArray[np.bool_] | None = None) -> Hits:
         """Fill in the exact hits of queries given by the numbers of their tokens, and give them back."""
         terms, weights, offsets = asked.terms, asked.weights, asked.offsets
         shifts = np.zeros(len(asked), dtype=np.float32)
@@ -125,16 +125,16 @@ class SparseSearcher:
 
         return self._search.fill(hits, prepare, threads, allowed)
 
-    def numbered(self, queries: SparseVectors) -> HeldOut:
+    def numbered(self, queries: SparseVectors) -> TermQueries:
         """The queries' tokens that documents have, as numbers."""
-        if not np.all(np.isfinite(queries.weights) & (queries.weights > 0)):
-            raise InputError("the weights of a query must be finite and above 0")
+        if not np.all((queries.weights > 0) & (queries.weights <= SparseVectors.LARGEST)):
+            raise InputError(f"the weights of a query must be above 0 and at most {SparseVectors.LARGEST:g}")
         used, places = np.unique(queries.columns, return_inverse=True)
         numbers = np.array([self._number(queries.tokens[column]) for column in used.tolist()], dtype=np.int64)
         terms = numbers[places]
         found = terms >= 0
         offsets = np.concatenate([[0], np.cumsum(found)])[queries.offsets]
-        return HeldOut(terms=terms[found], weights=queries.weights[found].astype(np.float32), offsets=offsets)
+        return TermQueries(terms=terms[found], weights=queries.weights[found].astype(np.float32), offsets=offsets)
 
     def _number(self, token: str) -> int:
         """The number of a token, -1 if no document has it; what belongs to it is checked before it is first used."""

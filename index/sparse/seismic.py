@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from retrieval.errors import MissingExtraError
 from retrieval.index.kernels.block_layout import Rows
+from retrieval.index.sparse.queries import TermQueries
 from retrieval.index.sparse.rows import RowsReader
-from retrieval.index.sparse.tuning import HeldOut
 from retrieval.index.storage.files import Folder, damaged
 from retrieval.types import Hits
 
@@ -69,15 +69,16 @@ def write_seismic(folder: Path, rows: Rows) -> None:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """It talks on standard output, which is for data; so to standard error instead."""
+    """It talks on standard output, which is for data, and cannot be told not to."""
     sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
     try:
         yield
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+        os.close(nowhere)
 
 
 class SeismicSearcher:
@@ -111,7 +112,7 @@ class SeismicSearcher:
     def fill(
         self,
         hits: Hits,
-        asked: HeldOut,
+        asked: TermQueries,
         parameters: Mapping[str, float],
         threads: int,
         allowed: NDArray[np.bool_] | None,
@@ -154,7 +155,7 @@ class SeismicSearcher:
         scores = np.empty(len(ordinals), dtype=np.float32)
         for i, ordinal in enumerate(ordinals.tolist()):
             here = slice(rows.offsets[ordinal], rows.offsets[ordinal + 1])
-            known = np.minimum(rows.terms[here], len(weight_of) - 1)
+            known = np.minimum(rows.terms[here].astype(np.int64), len(weight_of) - 1)
             scores[i] = (weight_of[known] * rows.weights[here]).sum() * self._scale
         best = np.lexsort((ordinals, -scores))
         hits.counts[query] = len(best)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from retrieval.errors import InputError
 from retrieval.index.kernels.block_layout import Pruning, Rows
+from retrieval.index.sparse.queries import TermQueries
 
-__all__ = ["DEPTHS", "SHARES", "HeldOut", "Tuned", "queries_from_rows", "recall_of", "tune"]
+__all__ = ["DEPTHS", "SHARES", "Tuned", "goal_of", "queries_from_rows", "recall_of", "tune"]
 
 SHARES = (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.06, 0.03, 0.0)
 DEPTHS = (1, 2, 4, 7, 10, 14, 20, 28, 40, 70, 100, 200, 400)
@@ -26,33 +27,6 @@ _ROUNDS = 3
 
 Scores = tuple[NDArray[np.float32], NDArray[np.int64]]
 """(n, k) scores, best first, and (n,) how many of each row are hits."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """n queries to tune on.
-
-    Attributes:
-        terms: int64, one query after the other.
-        weights: float32.
-        offsets: (n + 1,) int64 where each query begins.
-    """
-
-    terms: NDArray[np.int64]
-    weights: NDArray[np.float32]
-    offsets: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def only(self, rows: NDArray[np.int64]) -> "HeldOut":
-        """Some of them."""
-        parts = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
-        return HeldOut(
-            terms=np.concatenate([self.terms[part] for part in parts]),
-            weights=np.concatenate([self.weights[part] for part in parts]),
-            offsets=np.cumsum([0, *(part.stop - part.start for part in parts)], dtype=np.int64),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +46,7 @@ class Tuned:
     seconds: float
 
 
-def queries_from_rows(rows: Rows, n: int = QUERIES, seed: int = 0) -> HeldOut:
+def queries_from_rows(rows: Rows, n: int = QUERIES, seed: int = 0) -> TermQueries:
     """Queries made of n documents drawn at random: some of a document's strongest terms, with their weights.
 
     A model gives a query a tenth of a document's terms, of those that it would also give a document on the matter, and
@@ -89,7 +63,7 @@ def queries_from_rows(rows: Rows, n: int = QUERIES, seed: int = 0) -> HeldOut:
         kept = np.sort(rng.choice(strongest, min(QUERY_TERMS, len(strongest)), replace=False))
         terms.append(rows.terms[first:stop][kept].astype(np.int64))
         weights.append(rows.weights[first:stop][kept].astype(np.float32))
-    return HeldOut(
+    return TermQueries(
         terms=np.concatenate([np.empty(0, np.int64), *terms]),
         weights=np.concatenate([np.empty(0, np.float32), *weights]),
         offsets=np.cumsum([0, *map(len, terms)]).astype(np.int64),
@@ -109,10 +83,15 @@ def recall_of(found: Scores, exact: Scores) -> float:
     return float(np.mean(recalls)) if recalls else 1.0
 
 
+def goal_of(recall: float, margin: float) -> float:
+    """The recall to reach on queries at hand, with a part of the misses that are allowed in reserve for others."""
+    return 1 - (1 - recall) * (1 - margin)
+
+
 def tune(
-    search: Callable[[HeldOut, Pruning, int], Scores],
-    exact: Callable[[HeldOut, int], Scores],
-    queries: HeldOut,
+    search: Callable[[TermQueries, Pruning, int], Scores],
+    exact: Callable[[TermQueries, int], Scores],
+    queries: TermQueries,
     recall: float,
     k: int = 10,
     *,
@@ -142,7 +121,7 @@ def tune(
     """
     if not len(queries) or not 0 <= recall <= 1:
         raise InputError(f"tuning takes queries and a recall from 0 to 1, got {len(queries)} and {recall}")
-    goal = 1 - (1 - recall) * (1 - margin)
+    goal = goal_of(recall, margin)
     truth = exact(queries, k)
     tried: list[Tuned] = []
 

@@ -194,7 +194,7 @@ def sparse_source(model: str | None, vectors: Path | None) -> str | VectorFile |
     """Where a sparse part's vectors come from: a model's name, a file of them, or nowhere."""
     if model and vectors:
         raise InputError("--sparse and --sparse-vectors exclude each other: vectors come from a model or from a file")
-    return VectorFile(vectors) if vectors else model
+    return VectorFile(vectors) if vectors is not None else model
 
 
 def make_lexical(

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Train encoders.", no_args_is_help=True)
 
+# Of the head of an encoder that had none: at 0 nearly every word would have a weight.
+_BIAS = -6.0
+
 _LOSSES = ("contrastive", "margin-mse", "kl")
 
 
@@ -117,6 +120,15 @@ def splade(
     clip: Annotated[float, typer.Option(help="Largest norm of a gradient.")] = 1.0,
     query_length: Annotated[int, typer.Option(min=1, help="Tokens of a query, in training.")] = 64,
     document_length: Annotated[int, typer.Option(min=1, help="Tokens of a document, in training.")] = 256,
+    lora: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="R",
+            help="Train low-rank adapters of so many dimensions, of a causal model.",
+            show_default=False,
+        ),
+    ] = None,
     precision: Annotated[PrecisionName, typer.Option(help="Of matrix products; no is float32.")] = PrecisionName.NO,
     seed: Annotated[int, typer.Option(help="Of batches and dropout.")] = 0,
     evaluate_every: Annotated[int, typer.Option(min=0, help="Steps between evaluations on dev data.")] = 500,
@@ -153,6 +165,7 @@ def splade(
         ramp=ramp,
         query_length=query_length,
         document_length=document_length,
+        lora=lora,
         seed=seed,
     )
     sets, held = _dev_sets(dev_data or data, dev, split, hold_out, dev_documents, seed)
@@ -269,10 +282,18 @@ def _splade_recipe(
     start: "LexicalStart | None",
     show: Progress,
 ) -> "SpladeRecipe":
+    from retrieval.encoders.layout import is_sparse
     from retrieval.encoders.neural.splade import Splade
     from retrieval.training.splade import SpladeRecipe
 
-    encoder = Splade.from_encoder(model, device=device) if start else Splade.load(model, device=device)
+    if start is not None:
+        encoder = Splade.from_encoder(model, device=device)
+    elif is_sparse(model):
+        encoder = Splade.load(model, device=device)
+    else:
+        encoder = Splade.from_encoder(model, device=device, bias=_BIAS)
+    if settings.lora is not None:
+        encoder.with_lora(r=settings.lora, alpha=max(settings.lora // 2, 1))
     return SpladeRecipe(encoder, training, settings, warm_start=start, progress=show)
 
 
@@ -287,12 +308,18 @@ def _query_recipe(
     show: Progress,
 ) -> tuple["SpladeRecipe", Callable[[], float]]:
     """Of the query side, against documents that are encoded now, or were by an earlier run in this folder."""
+    from retrieval.encoders.layout import is_sparse
     from retrieval.encoders.models import weights_digest
     from retrieval.encoders.neural.splade import Splade
     from retrieval.training.frozen import encode_frozen
     from retrieval.training.splade import shortened
     from retrieval.training.splade_query import SpladeQueryRecipe, frozen_evaluator, with_query_side
 
+    if not is_sparse(model):
+        raise InputError(
+            f"{model!r} has no vocabulary head, so its documents have no sparse vectors yet",
+            hint="give it one first: retrieval train splade DATA --model MODEL --warm-start lexical --steps 0",
+        )
     encoder = Splade.load(model, device=device)
     # What is written reads as much of a document as the vectors that it learned against.
     length = encoder.document.max_length = min(encoder.document.max_length, settings.document_length)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from retrieval.encoders.models import locate, snapshot
 from retrieval.errors import ModelError
 
-__all__ = ["OURS", "SIDES", "Layout", "Part", "language_model", "read_json", "read_layout"]
+__all__ = ["OURS", "SIDES", "Layout", "Part", "is_sparse", "language_model", "read_json", "read_layout"]
 
 SIDES = ("query", "document")
 # Written where sentence-transformers' own files have no word for a part.
@@ -30,6 +30,8 @@ _MAX_LENGTH = 512
 # A text that is given twice takes two positions a token; passages of BEIR's recipes have this many tokens.
 _ECHO_LENGTH = 256
 # These number their positions from behind the padding's number.
+# How causal language models are called.
+_CAUSAL = ("ForCausalLM", "LMHeadModel")
 _OFFSET_POSITIONS = ("roberta", "camembert", "mpnet")
 
 
@@ -123,7 +125,7 @@ def language_model(folder: Path, name: str, source: str | None = None, **setting
             f"model {name!r}: {folder} holds no language model", hint="name a folder with a config.json and weights"
         )
     architecture = (config.get("architectures") or [""])[0]
-    causal = settings.pop("kind", None) == "echo" or adapters or architecture.endswith("ForCausalLM")
+    causal = settings.pop("kind", None) == "echo" or adapters or architecture.endswith(_CAUSAL)
     limit = _positions(config, read_json(folder / "tokenizer_config.json"))
     given = settings.pop("max_length", None) or (min(_ECHO_LENGTH, limit // 2 - 4) if causal else limit)
     return Part(
@@ -140,8 +142,25 @@ def language_model(folder: Path, name: str, source: str | None = None, **setting
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; empty where there is no such file."""
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ModelError(f"{path} cannot be read ({error})", hint="put the model's folder back as it was") from error
     return values
+
+
+def is_sparse(model: str) -> bool:
+    """Whether a model is a learned-sparse encoder, or a language model; else it is an encoder of another kind.
+
+    Raises:
+        MissingExtraError, ModelError: it cannot be found or read.
+    """
+    folder, _ = snapshot(model)
+    if (folder / "modules.json").is_file():
+        kinds = {module["type"].rpartition(".")[2] for module in json.loads((folder / "modules.json").read_text())}
+        return bool(kinds & (_ROUTERS | _STATIC | {"SpladePooling", "MLMTransformer"}))
+    architecture = (read_json(folder / "config.json").get("architectures") or [""])[0]
+    return not architecture.endswith("Model") or architecture.endswith(_CAUSAL)
 
 
 def _composed(folder: Path, name: str, revision: str | None) -> Layout:

@@ -24,6 +24,8 @@ __all__ = ["SparseModel", "load_sparse_encoder"]
 # Texts that go through the model together; progress is told after each such batch.
 _TEXTS_AT_ONCE = 32
 _PRECISIONS = ("float32", "bfloat16")
+# What decides how a text becomes tokens, in whichever of these a model keeps it.
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "tokenizer.model")
 
 Vector = tuple[NDArray[np.int32], NDArray[np.float32]]
 
@@ -243,9 +245,11 @@ def _joined(words: Sequence[str]) -> str:
 
 
 def _digest(layout: Layout) -> str:
-    """One digest over the files that hold the parameters, so that none needs to be loaded for it."""
+    """One digest over the files that hold parameters and tokens, so that no model needs to be loaded for it."""
     digest = hashlib.sha256()
     for part in dict.fromkeys((layout.query, layout.document)):
-        for path in part.weights:
+        words = [part.words / name for name in _TOKENIZER_FILES if (part.words / name).is_file()]
+        for path in (*part.weights, *words):
             digest.update(f"{path.name}:{sha256_of(path)}\n".encode())
+        digest.update(f"{part.max_length} {part.separator!r} {part.tied}\n".encode())
     return f"sha256:{digest.hexdigest()}"

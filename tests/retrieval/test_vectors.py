@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from retrieval.errors import CorpusError, InputError
-from retrieval.types import Query, SparseVectors
+from retrieval.indexing import Index
+from retrieval.types import Document, Query, SparseVectors
 from retrieval.vectors import StoredQueries, VectorFile, format_vectors, read_vectors
 
 Jsonl = Callable[..., Path]
@@ -53,7 +54,7 @@ def test_a_compressed_file_and_other_names_of_the_id(tmp_path: Path) -> None:
         ('{"id": ""}', "no id"),
         ('{"id": "a"}', "no vector: expected an object under 'vector'; got NoneType"),
         ('{"id": "a", "vector": [1]}', "no vector"),
-        ('{"id": "a", "vector": {"x": "1"}}', "the weight of 'x' must be a number of at least 0; got '1'"),
+        ('{"id": "a", "vector": {"x": "1"}}', "the weight of 'x' must be a number from 0 to 1e+18; got '1'"),
         ('{"id": "a", "vector": {"x": -1}}', "the weight of 'x'"),
         ('{"id": "a", "vector": {"x": true}}', "the weight of 'x'"),
         ('{"id": "a", "vector": {"x": 1e39}}', "the weight of 'x'"),
@@ -86,6 +87,14 @@ def test_documents_without_a_vector_are_named(jsonl: Jsonl) -> None:
     file = VectorFile(jsonl({"id": "a", "vector": {}}))
     with pytest.raises(InputError, match=r"has no vector of document 'b', 'c', 'd' and 2 more"):
         file.of(["a", "b", "c", "d", "e", "f"])
+
+
+def test_an_empty_file_is_no_absence_of_vectors(tmp_path: Path) -> None:
+    """An index is not built without them, as if nobody had asked."""
+    (tmp_path / "none.jsonl").touch()
+    with pytest.raises(InputError, match="has no vector of document 'a'"):
+        Index.build([Document(id="a", text="x")], tmp_path / "index", sparse=VectorFile(tmp_path / "none.jsonl"))
+    assert not (tmp_path / "index" / "manifest.json").exists()
 
 
 def test_queries_have_the_vectors_of_their_ids(jsonl: Jsonl) -> None:

@@ -30,7 +30,7 @@ class EchoSide(Side):
 
     @classmethod
     def load(cls, part: Part, *, name: str, prompt: str = "", precision: str = "float32") -> "EchoSide":
-        """Read model, tokenizer, and adapters if there are any; these come frozen.
+        """Read model, tokenizer, and adapters if there are any; then these alone can be trained.
 
         Raises:
             MissingExtraError: transformers, or peft for adapters, is not installed.
@@ -44,7 +44,7 @@ class EchoSide(Side):
         model.config.use_cache = False
         if part.base:
             with _no_warnings():
-                model = _peft().PeftModel.from_pretrained(model, str(part.folder))
+                model = _peft().PeftModel.from_pretrained(model, str(part.folder), is_trainable=True)
         return cls(model, load_tokenizer(part.words, name), part, name=name, prompt=prompt)
 
     def add_lora(self, r: int, alpha: int, dropout: float) -> None:

@@ -92,11 +92,13 @@ class Splade(nn.Module):
 
         Raises:
             MissingExtraError: transformers is not installed.
-            ModelError: the model cannot be found or read, or its architecture has no masked-language-model head.
+            ModelError: the model cannot be found or read, has a head already, or is of an architecture without one.
         """
         name = name or model_name(source)
         folder, revision = snapshot(source)
         model, missing = auto("AutoModelForMaskedLM", folder, name, "float32")
+        if not missing:
+            raise ModelError(f"model {name!r} has a language-model head already", hint="train it as it is")
         tokenizer = load_tokenizer(folder, name)
         limit = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
         side = Side(model, tokenizer, language_model(folder, name, max_length=limit), name=name)

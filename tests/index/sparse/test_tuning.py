@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from retrieval.errors import InputError
 from retrieval.index.kernels.block_layout import Pruning, Rows
-from retrieval.index.sparse.tuning import HeldOut, queries_from_rows, recall_of, tune
+from retrieval.index.sparse.queries import TermQueries
+from retrieval.index.sparse.tuning import queries_from_rows, recall_of, tune
 
-QUERIES = HeldOut(terms=np.arange(8), weights=np.ones(8, np.float32), offsets=np.arange(9))
+QUERIES = TermQueries(terms=np.arange(8), weights=np.ones(8, np.float32), offsets=np.arange(9))
 EXACT = np.tile(np.arange(20, 10, -1).astype(np.float32), (8, 1)), np.full(8, 10)
 
 
@@ -24,7 +25,7 @@ class Search:
         """Simulated seconds so far."""
         return self.time
 
-    def __call__(self, queries: HeldOut, pruning: Pruning, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def __call__(self, queries: TermQueries, pruning: Pruning, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Scores of the hits found, and how many they are."""
         self.time += pruning.depth + 20 / (pruning.share + 0.01)
         found = min(int(pruning.depth / 20 * (1 - pruning.share)), self.most)
@@ -91,7 +92,7 @@ def test_queries_are_made_of_documents() -> None:
 def test_tuning_without_queries_is_an_error() -> None:
     """As is a recall above 1."""
     search = Search()
-    nothing = HeldOut(terms=np.empty(0, np.int64), weights=np.empty(0, np.float32), offsets=np.zeros(1, np.int64))
+    nothing = TermQueries(terms=np.empty(0, np.int64), weights=np.empty(0, np.float32), offsets=np.zeros(1, np.int64))
     with pytest.raises(InputError):
         tune(search, lambda queries, k: EXACT, nothing, 0.9)
     with pytest.raises(InputError):
