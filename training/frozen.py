@@ -46,7 +46,7 @@ class FrozenDocuments:
 
     def scores(self, queries: Tensor) -> Tensor:
         """(b, n) inner products of queries (b, v) with every document, differentiable in the queries."""
-        scores: Tensor = _Product.apply(queries.float(), self._by_document, self._by_term)  # type: ignore[no-untyped-call]
+        scores: Tensor = _Product.apply(queries.float(), self._by_document, self._by_term)
         return scores
 
     def document_frequencies(self) -> Tensor:
@@ -98,10 +98,10 @@ def encode_frozen(
             write_whole(path, _encoded(encode, part))
         parts.append(np.load(path))
         progress("documents", start + len(part), len(texts))
-    rows = torch.from_numpy(np.concatenate([part["rows"] + number * _PART for number, part in enumerate(parts)]))
-    terms = torch.from_numpy(np.concatenate([part["terms"] for part in parts]))
-    weights = torch.from_numpy(np.concatenate([part["weights"] for part in parts]))
-    return FrozenDocuments(rows, terms, weights, (len(texts), int(parts[0]["width"])))
+    rows = np.concatenate([part["rows"] + number * _PART for number, part in enumerate(parts)])
+    terms, weights = (np.concatenate([part[name] for part in parts]) for name in ("terms", "weights"))
+    shape = (len(texts), int(parts[0]["width"]))
+    return FrozenDocuments(torch.from_numpy(rows), torch.from_numpy(terms), torch.from_numpy(weights), shape)
 
 
 def _key(model: str, texts: Sequence[str]) -> str:
@@ -121,7 +121,7 @@ def _encoded(encode: Encode, texts: Sequence[str]) -> bytes:
         rows, terms = weights.nonzero(as_tuple=True)
         found.append((torch.tensor(places)[rows].numpy(), terms.numpy(), weights[rows, terms].numpy()))
         width = weights.shape[1]
-    rows_of_all, terms_of_all, values = map(np.concatenate, zip(*found, strict=True))
+    parts = [np.concatenate(part) for part in zip(*found, strict=True)]
     content = io.BytesIO()
-    np.savez(content, rows=rows_of_all, terms=terms_of_all, weights=values, width=width)
+    np.savez(content, rows=parts[0], terms=parts[1], weights=parts[2], width=width)
     return content.getvalue()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from retrieval.encoders.models import weights_digest
+from retrieval.encoders.neural.side import TableSide
 from retrieval.encoders.neural.splade import Splade
 from retrieval.errors import InputError, TrainingError
 from retrieval.protocols import Progress, silent
@@ -248,12 +249,14 @@ class SpladeRecipe(Recipe):
 def shortened(model: Splade, texts: Sequence[str], side: str, length: int) -> dict[str, Tensor]:
     """Features of texts, cut at fewer tokens than the model reads, on its device."""
     part = model.sides[side]
-    before = part.max_length
-    part.max_length = min(before, length)
-    try:
-        features = model.tokenize(texts, side)
-    finally:
-        part.max_length = before
+    if isinstance(part, TableSide):
+        features = {name: values[:, :length] for name, values in model.tokenize(texts, side).items()}
+    else:
+        before, part.max_length = part.max_length, min(part.max_length, length)
+        try:
+            features = model.tokenize(texts, side)
+        finally:
+            part.max_length = before
     device = next(model.parameters()).device
     return {name: values.to(device) for name, values in features.items()}
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from retrieval.beir_eval.runs import Run
 from retrieval.encoders.neural.splade import Splade
+from retrieval.errors import InputError
 from retrieval.protocols import Progress, silent
 from retrieval.training.batches import Batch
 from retrieval.training.data import Example, TrainingData
@@ -126,8 +127,15 @@ def _lists(examples: Sequence[Example], n: int) -> Tensor:
 def frozen_evaluator(
     model: Splade, data: TrainingData, documents: FrozenDocuments, sets: Sequence[DevSet], *, measure: str = "nDCG@10"
 ) -> Callable[[], float]:
-    """The mean over dev sets, whose documents are among the data's, of a measure with the model as it then is."""
+    """The mean over dev sets of a measure with the model as it then is.
+
+    Raises:
+        InputError: a dev set has documents that are not among the data's.
+    """
     places = {text: row for row, text in enumerate(data.texts)}
+    for dev in sets:
+        if not places.keys() >= set(dev.documents.values()):
+            raise InputError(f"dev data {dev.name!r} has documents that are not among those of the training data")
 
     def run(dev: DevSet) -> Run:
         features: Any = (shortened(model, [query.text], "query", model.max_length) for query in dev.queries)
