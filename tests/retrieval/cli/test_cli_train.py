@@ -44,7 +44,7 @@ def test_a_warm_start_alone_and_then_the_query_side(cli: Cli, task: Path) -> Non
     """Two commands: the model that training begins with, then queries against its documents."""
     start = cli(
         *("train", "splade", task / "data", "--model", task / "bare", "--out", task / "start"),
-        *("--warm-start", "lexical", *SMALL, "--steps", 0),
+        *("--warm-start", "lexical", "--sharpness", 2, *SMALL, "--steps", 0),
     )
     assert start.code == 0, start.err
     answer = cli(
