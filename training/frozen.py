@@ -46,7 +46,7 @@ class FrozenDocuments:
 
     def scores(self, queries: Tensor) -> Tensor:
         """(b, n) inner products of queries (b, v) with every document, differentiable in the queries."""
-        scores: Tensor = _Product.apply(queries.float(), self._by_document, self._by_term)
+        scores: Tensor = _Product.apply(queries.float(), self._by_document, self._by_term)  # type: ignore[no-untyped-call]
         return scores
 
     def document_frequencies(self) -> Tensor:
