@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError
-from retrieval.index.kernels.block_building import count_blocks, count_levels, write_blocks
 from retrieval.index.kernels.block_layout import LEVELS, Blocks, Rows
 from retrieval.index.kernels.layout import WINDOW_BITS
 from retrieval.index.storage.arrays import DiskArray
@@ -53,6 +52,8 @@ def build_blocks(folder: Path, rows: Rows, n_terms: int, options: BlockOptions |
         n_terms: the number of terms.
         options: `BlockOptions()` if None.
     """
+    from retrieval.index.kernels.block_building import count_blocks, count_levels, write_blocks
+
     options = options or BlockOptions()
     offsets, terms, weights = rows
     most = float(weights.max()) if len(weights) else 0.0
