@@ -103,9 +103,7 @@ class Index(Artifact):
         """
         options = LexicalOptions() if lexical is True else lexical or None
         if options is None and dense is None and sparse is None:
-            raise InputError(
-                "an index needs a lexical, a sparse or a dense part", hint="name an encoder: --dense minilm"
-            )
+            raise InputError("an index needs a lexical, sparse or dense part", hint="name an encoder: --dense minilm")
         path = Path(path)
         with ArtifactWriter(path, Place.NEW_OR_INDEX if overwrite else Place.NEW) as writer:
             job = Job(

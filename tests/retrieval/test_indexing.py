@@ -42,7 +42,7 @@ def test_a_wrong_model_stops_the_build_before_anything_is_read(tmp_path: Path) -
 
 def test_an_index_needs_a_part(tmp_path: Path) -> None:
     """Neither lexical nor dense is nothing."""
-    with pytest.raises(InputError, match="an index needs a lexical or a dense part"):
+    with pytest.raises(InputError, match="an index needs a lexical, sparse or dense part"):
         Index.build([], tmp_path / "index", lexical=False)
 
 

@@ -43,6 +43,7 @@ def test_json_holds_all_that_a_hit_has(cli: Cli, lexical_index: Path) -> None:
         "metadata": {"year": 2001},
         "signals": {"lexical": {"rank": 1, "score": score}},
         "passage": None,
+        "terms": {},
     }
 
 
