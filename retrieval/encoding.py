@@ -1,8 +1,8 @@
 """Stored documents become vectors, block by block under the journal: what was made durable is not encoded again."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -110,11 +110,5 @@ def spread(vectors: SparseVectors, places: list[int], n: int) -> SparseVectors:
 
 def _ids(folder: Path, first: int) -> Iterator[str]:
     """The id of each document, or passage, from a row on."""
-    reader = StoreReader(PlainFolder(folder)).ids
-    for row in range(first, reader.rows):
-        yield _string(reader.row(row))
-
-
-def _string(row: list[Any]) -> str:
-    id_: str = row[0]
-    return id_
+    batches = StoreReader(PlainFolder(folder)).ids.batches()
+    return islice(chain.from_iterable(batch.column("id").to_pylist() for batch in batches), first, None)
