@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from retrieval.encoders.neural.side import Side
-from retrieval.encoders.neural.splade import Splade
+from retrieval.encoders.neural.splade import NEVER, SHIFT, Splade
 from retrieval.errors import ModelError
 from retrieval.protocols import Progress, silent
 
@@ -27,9 +27,6 @@ __all__ = ["LexicalStart", "lexical_start"]
 _TEXTS_AT_ONCE = 16
 # Texts of another kind than documents are taken to be short, so more of them are read.
 _SHORT_FOR_LONG = 4
-# What a head's transform adds before GELU, so that GELU is the identity there; its LayerNorm takes it away again.
-_SHIFT = 6.0
-_NEVER = -1e4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +92,11 @@ def lexical_start(
     # The rarest words would weigh most, and those that never stood in a text would be everywhere.
     weights[frequencies == 0] = 0
     head.dense.weight.copy_(projection.T)
-    head.dense.bias.copy_(_SHIFT - mean @ projection)
+    head.dense.bias.copy_(SHIFT - mean @ projection)
     head.norm.weight.fill_(settings.sharpness / math.sqrt(len(mean)))
     head.norm.bias.zero_()
     head.bias.copy_(torch.expm1(weights) - settings.sharpness * own)
-    head.bias[part.special] = _NEVER
+    head.bias[part.special] = NEVER
     _silence(part, head.bias, read[: 4 * _TEXTS_AT_ONCE], settings.max_length)
     part.train(was_training)
 

@@ -15,12 +15,12 @@ from retrieval.encoders.neural.side import Side, TableSide, auto, load_tokenizer
 from retrieval.encoders.tokens import table_weights
 from retrieval.errors import InputError, ModelError
 
-__all__ = ["Splade"]
+__all__ = ["NEVER", "SHIFT", "Splade"]
 
 # A bias at which a column stays zero whatever the states are; float16 can hold it.
-_NEVER = -1e4
+NEVER = -1e4
 # Where GELU is the identity but for a 10^-8th; LayerNorm takes the shift away again.
-_SHIFT = 6.0
+SHIFT = 6.0
 
 
 class Splade(nn.Module):
@@ -105,7 +105,7 @@ class Splade(nn.Module):
         _near_identity(model, missing)
         if missing and side.headless.bias is not None:
             with torch.no_grad():
-                side.headless.bias.fill_(bias).masked_fill_(side.special, _NEVER)
+                side.headless.bias.fill_(bias).masked_fill_(side.special, NEVER)
         return cls(side, name=name, revision=revision).to(device)
 
     @property
@@ -271,4 +271,4 @@ def _near_identity(model: Any, missing: set[str]) -> None:
         is_square = isinstance(module, nn.Linear) and module.in_features == module.out_features
         if is_square and f"{name}.weight" in missing:
             nn.init.eye_(module.weight)
-            nn.init.constant_(module.bias, _SHIFT)
+            nn.init.constant_(module.bias, SHIFT)
