@@ -146,7 +146,7 @@ def splade(
     """
     _needs_torch()
     from retrieval.training.data import Sources, read_training_data
-    from retrieval.training.splade import SpladeSettings, evaluator
+    from retrieval.training.splade import SpladeSettings
     from retrieval.training.trainer import TrainerSettings, train
 
     _use_threads(threads)
@@ -196,11 +196,8 @@ def splade(
     )
     start = _warm_start(warm_start, sharpness, settings)
     with progress() as show:
-        if side is SidesName.QUERY:
-            recipe, evaluate = _query_recipe(model, device, training, settings, start, out, sets, show)
-        else:
-            recipe = _splade_recipe(model, device, training, settings, start, show)
-            evaluate = evaluator(recipe.model, sets)
+        prepare = _query_recipe if side is SidesName.QUERY else _splade_recipe
+        recipe, evaluate = prepare(model, device, training, settings, start, out, sets, show)
         outcome = train(recipe, optimising, out, evaluate=evaluate if sets else None, restart=restart, progress=show)
     best = f", the best of step {outcome.best.step}: dev nDCG@10 {outcome.best.score:.4f}" if outcome.best else ""
     say(f"{outcome.model}: {outcome.steps} steps{best}")
@@ -280,11 +277,14 @@ def _splade_recipe(
     training: "TrainingData",
     settings: "SpladeSettings",
     start: "LexicalStart | None",
+    out: Path,
+    sets: list["DevSet"],
     show: Progress,
-) -> "SpladeRecipe":
+) -> tuple["SpladeRecipe", Callable[[], float]]:
+    """Of one model, or of both sides; nothing of it is kept in the folder."""
     from retrieval.encoders.layout import is_sparse
     from retrieval.encoders.neural.splade import Splade
-    from retrieval.training.splade import SpladeRecipe
+    from retrieval.training.splade import SpladeRecipe, evaluator
 
     if start is not None:
         encoder = Splade.from_encoder(model, device=device)
@@ -294,7 +294,8 @@ def _splade_recipe(
         encoder = Splade.from_encoder(model, device=device, bias=_BIAS)
     if settings.lora is not None:
         encoder.with_lora(r=settings.lora, alpha=max(settings.lora // 2, 1))
-    return SpladeRecipe(encoder, training, settings, warm_start=start, progress=show)
+    recipe = SpladeRecipe(encoder, training, settings, warm_start=start, progress=show)
+    return recipe, evaluator(encoder, sets)
 
 
 def _query_recipe(
