@@ -11,7 +11,8 @@ from typing import Self
 import numpy as np
 
 from retrieval.errors import ArtifactDamagedError, ArtifactMissingError
-from retrieval.index.dense.searcher import DenseSearcher, VectorReader
+from retrieval.index.dense.searcher import DenseSearcher
+from retrieval.index.dense.vectors import VectorReader
 from retrieval.index.documents.reader import DocumentReader
 from retrieval.index.documents.store import StoreReader
 from retrieval.index.lexical.searcher import LexicalSearcher
@@ -77,7 +78,14 @@ class Artifact:
                 for folder, segment in zip(segments, manifest.segments, strict=True)
             ]
             firsts = self.documents.firsts.tolist()[:-1]
-            self.dense = DenseSearcher(readers, firsts, dense.dimensions, dense.similarity, dense.largest_norm, live)
+            indexes = {
+                place: dense.segments[segment.name]
+                for place, segment in enumerate(manifest.segments)
+                if segment.name in dense.segments
+            }
+            self.dense = DenseSearcher(
+                readers, firsts, dense.dimensions, dense.similarity, dense.largest_norm, live, indexes
+            )
 
     @classmethod
     def open(cls, path: str | Path) -> Self:

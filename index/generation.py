@@ -10,8 +10,9 @@ import orjson
 from numpy.typing import NDArray
 
 from retrieval.index.artifact import DELETED, FIELDS, Artifact, open_sparse
+from retrieval.index.dense.approximate import write_dense_index
 from retrieval.index.dense.builder import VectorWriter
-from retrieval.index.dense.searcher import VectorReader
+from retrieval.index.dense.vectors import VectorReader
 from retrieval.index.documents.fingerprint import Fingerprint
 from retrieval.index.documents.metadata import FieldCounts
 from retrieval.index.documents.store import StoreReader, StoreWriter, finish_store
@@ -19,13 +20,14 @@ from retrieval.index.lexical.scoring import merge_scored
 from retrieval.index.lexical.searcher import LexicalSearcher
 from retrieval.index.lucene.builder import write_index
 from retrieval.index.lucene.options import LuceneOptions
-from retrieval.index.manifest import LexicalPart, LucenePart, Manifest, SegmentEntry, SparsePart, Tuned
+from retrieval.index.manifest import FORMAT, LexicalPart, LucenePart, Manifest, SegmentEntry, SparsePart, Tuned
 from retrieval.index.postings.merging import Source
 from retrieval.index.postings.reader import ShardReader, StoredPostings
 from retrieval.index.sparse.approximate import tuned_parameters, write_approximate
 from retrieval.index.sparse.merging import merge_weights
 from retrieval.index.storage.files import Folder, Ledger, PlainFolder
 from retrieval.index.writer import ArtifactWriter
+from retrieval.protocols import Progress, silent
 
 __all__ = ["Staged", "commit_generation", "grouped"]
 
@@ -92,6 +94,7 @@ def commit_generation(
     staged: Staged | None = None,
     replace: bool = False,
     compact: bool = False,
+    progress: Progress = silent,
 ) -> None:
     """Commit what the writer's base holds, without some documents, and with a new segment.
 
@@ -105,11 +108,12 @@ def commit_generation(
         staged: a segment to add.
         replace: whether documents of the base that the new segment holds as well are removed.
         compact: whether to make one segment of all, without deleted documents.
+        progress: told of vectors indexed.
     """
     removed = np.empty(0, dtype=np.int64) if removed is None else removed
     if replace and staged and writer.base is not None:
         removed = _replaced(writer.base, PlainFolder(writer.path / staged.name))
-    _Change(writer, like, removed, staged).commit(compact=compact)
+    _Change(writer, like, removed, staged, progress).commit(compact=compact)
 
 
 def _replaced(base: Artifact, folder: Folder) -> NDArray[np.int64]:
@@ -123,13 +127,20 @@ def _replaced(base: Artifact, folder: Folder) -> NDArray[np.int64]:
 
 class _Change:
     def __init__(
-        self, writer: ArtifactWriter, like: Manifest, removed: NDArray[np.int64], staged: Staged | None
+        self,
+        writer: ArtifactWriter,
+        like: Manifest,
+        removed: NDArray[np.int64],
+        staged: Staged | None,
+        progress: Progress,
     ) -> None:
         self._writer = writer
         self._base = writer.base
         self._like = like
         self._removed = removed
         self._staged = staged
+        self._progress = progress
+        self._indexes = dict(like.dense.segments) if like.dense else {}
         self._ledger = Ledger(writer.path)
         self._generation = writer.new_generation()
         self._segments = [*self._base_segments(), *self._staged_segment()]
@@ -191,6 +202,8 @@ class _Change:
                 name, kept, rows = members[0].name, here, np.arange(len(here))
             else:
                 name, kept, rows = self._merged(members), here[here], np.cumsum(here) - 1
+            if not keep or (self._staged and name == self._staged.name):
+                self._index_vectors(name)
             entries.append(SegmentEntry(name=name, rows=len(kept)))
             live.append(kept)
             places.append(np.where(here, rows + first, -1).astype(np.int32))
@@ -211,8 +224,15 @@ class _Change:
         finish_store(folder)
         if self._like.dense:
             self._merge_vectors(folder, members, self._like.dense.dimensions)
-        self._ledger.add(name)
         return name
+
+    def _index_vectors(self, name: str) -> None:
+        """Write the approximate index of a segment that is new, if it is to have one, and enter all its files."""
+        if self._like.dense and (
+            entry := write_dense_index(self._writer.path / name, self._like.dense.options, self._progress)
+        ):
+            self._indexes[name] = entry
+        self._ledger.add(name)
 
     def _merge_vectors(self, folder: Path, members: Sequence[_Segment], dimensions: int) -> None:
         first = 0
@@ -304,10 +324,13 @@ class _Change:
                 len(VectorReader(folder, entry.rows, dense.dimensions))
                 for folder, entry in zip(folders, layout.entries, strict=True)
             )
-            dense = dense.model_copy(update={"vectors": sum(counts)})
+            names = {entry.name for entry in layout.entries}
+            indexes = {name: entry for name, entry in self._indexes.items() if name in names}
+            dense = dense.model_copy(update={"vectors": sum(counts), "segments": indexes})
         documents = int(layout.live.sum())
         return self._like.model_copy(
             update={
+                "format": FORMAT,
                 "generation": self._writer.generation,
                 "documents": documents,
                 "deleted": len(layout.live) - documents,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retrieval.errors import ArtifactMissingError, ArtifactVersionError
 from retrieval.files import write_whole
+from retrieval.index.dense.options import DEFAULT_RECALL, FLAT, DenseOptions, SegmentIndex
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.index.lucene.options import ANALYZER
@@ -33,8 +34,10 @@ __all__ = [
     "write_manifest",
 ]
 
-FORMAT = 4
+FORMAT = 5
 """Raised when an older version could not read what this one writes."""
+
+_READABLE = (4, FORMAT)
 
 MANIFEST = "manifest.json"
 
@@ -112,13 +115,28 @@ class SparsePart(_Model):
 
 
 class DensePart(_Model):
-    """What decides the dense scores, beside the vectors themselves; those of deleted documents count."""
+    """What decides the dense scores, beside the vectors themselves; those of deleted documents count.
+
+    Attributes:
+        index, recall, recall_at, memory: which index was asked for, see `DenseOptions`.
+        segments: the index of each segment that has one, by its name, and the recall that it reached.
+    """
 
     similarity: ScoreKind
     vectors: int
     dimensions: int
     largest_norm: float
     encoder: EncoderCard
+    index: str = FLAT
+    recall: float = DEFAULT_RECALL
+    recall_at: int = 10
+    memory: int | None = None
+    segments: dict[str, SegmentIndex] = {}
+
+    @property
+    def options(self) -> DenseOptions:
+        """What searches the vectors."""
+        return DenseOptions(index=self.index, recall=self.recall, recall_at=self.recall_at, memory=self.memory)
 
 
 class Provenance(_Model):
@@ -194,7 +212,7 @@ def read_manifest(path: Path) -> Manifest:
         written, checksum = content["format"], content.pop("checksum", None)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise damaged(file, f"not a manifest ({error})") from error
-    if isinstance(written, int) and written != FORMAT:
+    if isinstance(written, int) and written not in _READABLE:
         raise _other_format(file, written)
     if checksum != checksum_of(content):
         raise damaged(file, "is not as it was written")

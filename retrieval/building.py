@@ -19,6 +19,8 @@ from retrieval.corpus import Columns, OnError
 from retrieval.encoding import encode_dense, encode_sparse
 from retrieval.errors import ArtifactDamagedError, DocumentExistsError, InputError, UnfinishedBuildError
 from retrieval.files import sync_folder, sync_tree
+from retrieval.index.dense.kinds import check_kind
+from retrieval.index.dense.options import DenseOptions
 from retrieval.index.documents.fingerprint import digest_of, metadata_json
 from retrieval.index.documents.metadata import FieldCounts
 from retrieval.index.documents.store import StoreWriter, finish_store, stored_digests
@@ -91,6 +93,7 @@ class Job:
         kind: `build` or `add`.
         lexical: how texts are analysed and scored, and by which engine; None for no lexical part.
         encoder: makes the vectors; None for no dense part.
+        dense: what searches them.
         sparse: how sparse vectors are stored; None for no sparse part.
         sparse_source: makes them, or has them.
         chunking: how documents are taken apart; None leaves them whole.
@@ -104,6 +107,7 @@ class Job:
     kind: str
     lexical: LexicalOptions | LuceneOptions | None
     encoder: Encoder | None
+    dense: DenseOptions
     sparse: SparseOptions | None
     sparse_source: SparseEncoder | VectorFile | None
     chunking: Chunking | None
@@ -116,6 +120,8 @@ class Job:
     def __post_init__(self) -> None:
         if self.shard_documents < 1:
             raise InputError(f"a shard needs at least 1 document; got {self.shard_documents}")
+        if self.encoder:
+            check_kind(self.dense, self.encoder.card.dimensions)
         if isinstance(self.lexical, LuceneOptions) and not self.store_text:
             raise InputError(
                 "Lucene's index is made again of the stored texts in each change, so they must be kept",
@@ -128,6 +134,7 @@ class Job:
             "job": self.kind,
             "lexical": asdict(self.lexical) if self.lexical else None,
             "encoder": asdict(self.encoder.card) if self.encoder else None,
+            "dense": asdict(self.dense),
             "sparse": {**asdict(self.sparse), **_source_settings(self.sparse_source)} if self.sparse else None,
             "chunking": chunking_settings(self.chunking),
             "columns": asdict(self.columns) if self.columns else None,

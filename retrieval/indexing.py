@@ -17,6 +17,7 @@ from retrieval.encoders.dense import check_card, load_encoder
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import DocumentExistsError, DocumentMissingError, InputError
 from retrieval.index.artifact import Artifact
+from retrieval.index.dense.options import DenseOptions
 from retrieval.index.generation import commit_generation
 from retrieval.index.lucene.options import LuceneOptions
 from retrieval.index.manifest import DensePart, LexicalPart, LucenePart, Manifest, Provenance, SparsePart
@@ -28,6 +29,7 @@ from retrieval.vectors import VectorFile
 
 __all__ = [
     "Corpus",
+    "DenseOptions",
     "Index",
     "LexicalOptions",
     "LuceneOptions",
@@ -58,6 +60,7 @@ class Index(Artifact):
         *,
         lexical: LexicalOptions | LuceneOptions | bool = True,
         dense: str | Encoder | None = None,
+        dense_options: DenseOptions | None = None,
         sparse: str | SparseEncoder | VectorFile | None = None,
         sparse_options: SparseOptions | None = None,
         device: str | None = None,
@@ -81,6 +84,7 @@ class Index(Artifact):
             path: a new or empty folder; one that holds an index is replaced if `overwrite` is set.
             lexical: how to build the lexical part, and with which engine; False leaves it out.
             dense: the encoder of the dense part or its model's name; None leaves it out.
+            dense_options: what searches its vectors; exact search of all of them by default.
             sparse: the encoder of the learned-sparse part, its model's name, or vectors that were computed elsewhere,
                 found by the ids of what is indexed; None leaves it out.
             sparse_options: how its weights are stored.
@@ -110,6 +114,7 @@ class Index(Artifact):
                 kind="build",
                 lexical=options,
                 encoder=load_encoder(dense, device=device) if isinstance(dense, str) else dense,
+                dense=dense_options or DenseOptions(),
                 sparse=(sparse_options or SparseOptions()) if sparse is not None else None,
                 sparse_source=load_sparse_encoder(sparse, device=device) if isinstance(sparse, str) else sparse,
                 chunking=chunking,
@@ -120,7 +125,7 @@ class Index(Artifact):
             )
             documents = _documents(corpus, job, report)
             staged, norm = stage(writer, job, documents, lambda shard: None, restart=restart, progress=progress)
-            commit_generation(writer, _manifest(job, norm, _provenance(corpus)), staged=staged)
+            commit_generation(writer, _manifest(job, norm, _provenance(corpus)), staged=staged, progress=progress)
         return cls.open(path)
 
     def add(
@@ -172,6 +177,7 @@ class Index(Artifact):
                 kind="add",
                 lexical=lexical_options(base.manifest),
                 encoder=_encoder_of(base.manifest, encoder, device),
+                dense=base.manifest.dense.options if base.manifest.dense else DenseOptions(),
                 sparse=base.manifest.sparse.options if base.manifest.sparse else None,
                 sparse_source=_sparse_source_of(base.manifest, sparse, device),
                 chunking=chunking_from(base.manifest.chunking),
@@ -194,7 +200,7 @@ class Index(Artifact):
             like = base.manifest.model_copy(update={"changed": _provenance(corpus)})
             if like.dense:
                 like = like.model_copy(update={"dense": _longer(like.dense, norm)})
-            commit_generation(writer, like, staged=staged, replace=replace)
+            commit_generation(writer, like, staged=staged, replace=replace, progress=progress)
         return type(self).open(self.path)
 
     def delete(
@@ -314,7 +320,7 @@ def _manifest(job: Job, norm: float, provenance: Provenance) -> Manifest:
         chunking=chunking_settings(job.chunking),
         lexical=_lexical_part(lexical) if lexical else None,
         sparse=_sparse_part(job.sparse, job.sparse_source) if job.sparse else None,
-        dense=_dense_part(encoder, norm) if encoder else None,
+        dense=_dense_part(encoder, job.dense, norm) if encoder else None,
         provenance=provenance,
         files={},
     )
@@ -342,10 +348,15 @@ def _sparse_part(options: SparseOptions, source: SparseEncoder | VectorFile | No
     return SparsePart(**vars(options), encoder=source.card if source else None)
 
 
-def _dense_part(encoder: Encoder, norm: float) -> DensePart:
+def _dense_part(encoder: Encoder, options: DenseOptions, norm: float) -> DensePart:
     card = encoder.card
     return DensePart(
-        similarity=ScoreKind(card.similarity), vectors=0, dimensions=card.dimensions, largest_norm=norm, encoder=card
+        similarity=ScoreKind(card.similarity),
+        vectors=0,
+        dimensions=card.dimensions,
+        largest_norm=norm,
+        encoder=card,
+        **vars(options),
     )
 
 

@@ -1,81 +1,58 @@
 """Searches the dense part of an artifact: query vectors in, hits out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import InputError, MissingExtraError
-from retrieval.index.dense.builder import ROWS, VECTORS
-from retrieval.index.storage.arrays import DiskArray
-from retrieval.index.storage.files import Folder
+from retrieval.errors import InputError
+from retrieval.index.dense.approximate import INDEX
+from retrieval.index.dense.exact import exact_hits, propose_on_cpu
+from retrieval.index.dense.faiss_index import FaissIndex, open_index
+from retrieval.index.dense.options import Effort, SegmentIndex
+from retrieval.index.dense.vectors import VectorReader
+from retrieval.index.threads import in_parts
 from retrieval.types import Hits, ScoreKind
 
-__all__ = ["DenseSearcher", "VectorReader", "import_faiss"]
+__all__ = ["DenseSearcher"]
 
-# Below this share of allowed vectors, copying them out is cheaper than passing over the others.
-_FEW = 0.05
-
-_ROWS_AT_ONCE = 1 << 16
-
-# FAISS' GPU selection keeps at most this many hits.
-_GPU_K = 2048
+# Below this share of allowed vectors, looking at all of those is cheaper than making an index find them.
+_FEW = 0.1
 
 
-class VectorReader:
-    """The vectors of one segment, and the rows of the documents they are of."""
-
-    def __init__(self, folder: Folder, rows: int, dimensions: int) -> None:
-        self.vectors = DiskArray(folder, VECTORS, np.float32, ndim=2)
-        self.rows = DiskArray(folder, ROWS, np.int64)
-        self._segment_rows = rows
-        if self.vectors.shape[1] != dimensions:
-            raise self.vectors.damaged(f"holds vectors of {self.vectors.shape[1]} dimensions, expected {dimensions}")
-        if len(self.rows) != len(self.vectors):
-            raise self.rows.damaged(f"holds {len(self.rows)} values, expected {len(self.vectors)}")
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    def problems(self, largest_norm: float) -> list[str]:
-        """Read all of it, and name what cannot be."""
-        found = []
-        rows = self.rows.all()
-        if np.any(np.diff(rows) < 1) or (len(rows) and not 0 <= rows[0] <= rows[-1] < self._segment_rows):
-            found.append(f"{self.rows.file.path}: the documents are not in order, or do not exist")
-        for start in range(0, len(self), _ROWS_AT_ONCE):
-            part = self.vectors.slice(start, min(start + _ROWS_AT_ONCE, len(self)))
-            if not np.all(np.linalg.norm(part.astype(np.float64), axis=1) <= largest_norm * (1 + 1e-6)):
-                reason = "holds a vector that is not finite or longer than any was"
-                return [*found, f"{self.vectors.file.path}: {reason}"]
-        return found
+# So much wider than that is a filtered search.
+_APART = 2
 
 
 class _Part:
     """The vectors of a segment as a search sees them: all of them, checked when they are first needed."""
 
-    def __init__(self, reader: VectorReader, first: int) -> None:
-        self._reader = reader
+    def __init__(self, reader: VectorReader, first: int, entry: SegmentIndex | None) -> None:
+        self.reader = reader
         self._first = first
-        self.gpu_index: Any = None
-
-    @cached_property
-    def vectors(self) -> NDArray[np.float32]:
-        return self._reader.vectors.all()
+        self.entry = entry
+        self.on_device: Any = None
 
     @cached_property
     def ordinals(self) -> NDArray[np.int64]:
-        return self._reader.rows.all() + self._first
+        return self.reader.rows.all() + self._first
+
+    @cached_property
+    def index(self) -> FaissIndex:
+        return open_index(self.reader.folder.open(INDEX), self.reader.vectors)
+
+    def effort(self, k: int) -> Effort | None:
+        """How hard its index has to look for k hits; None where the search must be exact."""
+        return self.entry.effort(k) if self.entry else None
 
 
 class DenseSearcher:
-    """Exact inner-product search by FAISS, with scores that depend on nothing but the two vectors.
+    """Inner-product search, with scores that depend on nothing but the two vectors.
 
-    FAISS' own scores change in their last digits with the batch's size and the number of threads, and so would the
-    order of near ties. So FAISS proposes candidates, more than k where scores are close, and each candidate's score is
-    computed again, one way. The hits are exactly the k best by that score, ties by ordinal.
+    A segment without an index is searched exactly: the hits are the k best, ties by ordinal. The index of another
+    proposes most of them, which are scored as all others are; where it finds fewer than there are, the search is exact.
 
     Args:
         readers: of every segment.
@@ -84,6 +61,7 @@ class DenseSearcher:
         kind: what scores mean.
         largest_norm: no vector is longer.
         live: (rows,) which ordinals are documents; None for all.
+        indexes: those of segments that have one, by their place among the readers.
     """
 
     def __init__(
@@ -94,10 +72,16 @@ class DenseSearcher:
         kind: ScoreKind,
         largest_norm: float,
         live: NDArray[np.bool_] | None = None,
+        indexes: Mapping[int, SegmentIndex] | None = None,
     ) -> None:
         self.readers = readers
         self.dimensions = dimensions
-        self._parts = [_Part(reader, first) for reader, first in zip(readers, firsts, strict=True) if len(reader)]
+        entries = indexes or {}
+        self._parts = [
+            _Part(reader, first, entries.get(place))
+            for place, (reader, first) in enumerate(zip(readers, firsts, strict=True))
+            if len(reader)
+        ]
         self._kind = kind
         self._largest_norm = largest_norm
         self._live = live
@@ -109,10 +93,19 @@ class DenseSearcher:
 
     def problems(self) -> list[str]:
         """Read all of it, and name what cannot be."""
+        for part in self._parts:
+            if part.entry:
+                part.index  # noqa: B018 - an error if it cannot be opened
         return [problem for reader in self.readers for problem in reader.problems(self._largest_norm)]
 
     def search(
-        self, queries: NDArray[np.float32], k: int, threads: int = 1, allowed: NDArray[np.bool_] | None = None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        threads: int = 1,
+        allowed: NDArray[np.bool_] | None = None,
+        *,
+        exact: bool = False,
     ) -> Hits:
         """The best k documents of each query vector.
 
@@ -121,6 +114,7 @@ class DenseSearcher:
             k: hits per query.
             threads: how many cores FAISS uses.
             allowed: (rows,) which ordinals may be hits; None allows all that are live.
+            exact: search exactly in any case.
         """
         if queries.ndim != 2 or queries.shape[1] != self.dimensions:
             raise InputError(f"query vectors must be (n, {self.dimensions}); got {queries.shape}")
@@ -128,77 +122,78 @@ class DenseSearcher:
             raise InputError("query vectors must be finite")
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         allowed = self._live if allowed is None else allowed
-        found = [self._search_part(part, queries, k, threads, allowed) for part in self._parts]
+        found = [self._search_part(part, queries, k, threads, allowed, exact=exact) for part in self._parts]
         return _best(found, len(queries), k, self._kind)
 
     def _search_part(
-        self, part: _Part, queries: NDArray[np.float32], k: int, threads: int, allowed: NDArray[np.bool_] | None
+        self,
+        part: _Part,
+        queries: NDArray[np.float32],
+        k: int,
+        threads: int,
+        allowed: NDArray[np.bool_] | None,
+        *,
+        exact: bool,
     ) -> Hits:
         mask = None if allowed is None else allowed[part.ordinals]
         if mask is not None and mask.all():
             mask = None
-        count = len(part.ordinals) if mask is None else int(mask.sum())
+        count = len(part.ordinals) if mask is None else int(np.count_nonzero(mask))
         hits = Hits.empty(len(queries), min(k, count), self._kind)
         if hits.scores.size == 0:
             return hits
-        if mask is not None and count < _FEW * len(part.ordinals):
-            rows = np.flatnonzero(mask)
-            self._search(queries, hits, threads, part.vectors[rows], part.ordinals[rows], None, None)
-        else:
-            self._search(queries, hits, threads, part.vectors, part.ordinals, mask, part)
+        effort = None if exact or count < _FEW * len(part.ordinals) else part.effort(k)
+        if effort is None:
+            self._exactly(part, queries, hits, threads, mask)
+            return hits
+        self._approximately(part, queries, hits, threads, mask, effort)
+        short = np.flatnonzero(hits.counts < hits.scores.shape[1])
+        if len(short):
+            rest = Hits.empty(len(short), hits.scores.shape[1], self._kind)
+            self._exactly(part, queries[short], rest, threads, mask)
+            for name in ("ordinals", "scores", "counts"):
+                getattr(hits, name)[short] = getattr(rest, name)
         return hits
 
-    def _search(
+    def _exactly(
+        self, part: _Part, queries: NDArray[np.float32], hits: Hits, threads: int, mask: NDArray[np.bool_] | None
+    ) -> None:
+        """Fill in the best hits of a part."""
+        # Twice the bound on the rounding error of an inner product of d float32 terms, relative to the two norms.
+        relative = 2 * self.dimensions * np.finfo(np.float32).eps
+        slack = relative * self._largest_norm * np.linalg.norm(queries.astype(np.float64), axis=1)
+        vectors, ordinals = part.reader.all, part.ordinals
+        if mask is not None and np.count_nonzero(mask) < _FEW * len(mask):
+            rows = np.flatnonzero(mask)
+            vectors, ordinals, mask = vectors[rows], ordinals[rows], None
+        exact_hits(propose_on_cpu(vectors, threads), queries, hits, vectors, ordinals, mask, slack)
+
+    def _approximately(
         self,
+        part: _Part,
         queries: NDArray[np.float32],
         hits: Hits,
         threads: int,
-        vectors: NDArray[np.float32],
-        ordinals: NDArray[np.int64],
         mask: NDArray[np.bool_] | None,
-        part: _Part | None,
+        effort: Effort,
     ) -> None:
-        """Fill in the hits among `vectors`, of which those in the mask count, if there is one."""
-        k = hits.scores.shape[1]
-        # Twice the bound on the rounding error of an inner product of d float32 terms, relative to the two norms.
-        relative = 2 * self.dimensions * np.finfo(np.float32).eps
-        slack = relative * self._largest_norm * np.linalg.norm(queries, axis=1)
-        pending = np.arange(len(queries))
-        breadth = int((k + k // 8 + 16) / (1.0 if mask is None else mask.mean()))
-        while len(pending):
-            breadth = min(breadth, len(vectors))
-            approximate, found = self._candidates(queries[pending], vectors, breadth, threads, part)
-            settled = np.zeros(len(pending), dtype=bool)
-            for i, query in enumerate(pending):
-                rows = found[i] if mask is None else found[i][mask[found[i]]]
-                # Each inner product is summed in the same order, whatever stands beside it.
-                scores = np.einsum("kd,d->k", vectors[rows], queries[query])
-                best = np.lexsort((rows, -scores))[:k]
-                # Nothing outside the candidates can reach the k-th score.
-                settled[i] = breadth == len(vectors) or (
-                    len(best) == k and scores[best[-1]] > approximate[i, -1] + slack[query]
-                )
-                if settled[i]:
-                    hits.ordinals[query], hits.scores[query] = ordinals[rows[best]], scores[best]
-            pending = pending[~settled]
-            breadth *= 4
-        hits.counts[:] = k
+        """Fill in the hits among what the part's index finds."""
+        from retrieval.index.kernels.rescoring import rescore
 
-    def _candidates(
-        self, queries: NDArray[np.float32], vectors: NDArray[np.float32], k: int, threads: int, part: _Part | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """FAISS' k best rows of the vectors and their scores, both (n, k)."""
-        faiss = import_faiss()
-        if k <= _GPU_K and part and _on_gpu(faiss, part):
-            scores, rows = part.gpu_index.search(queries, k)
-        else:
-            before = faiss.omp_get_max_threads()
-            faiss.omp_set_num_threads(threads)
-            try:
-                scores, rows = faiss.knn(queries, vectors, k, faiss.METRIC_INNER_PRODUCT)
-            finally:
-                faiss.omp_set_num_threads(before)
-        return scores, rows
+        width, found = effort.width, max(effort.depth * effort.refine, hits.scores.shape[1])
+        if mask is not None:
+            # What is allowed stands farther away, by as much as there is less of it; and not everywhere alike.
+            share = mask.mean()
+            width, found = int(_APART * width / share), int(found if part.index.is_exact else found / share)
+        rows = part.index.candidates(queries, found, width, threads, mask)
+        vectors = part.reader.checked(rows)
+        ordinals = part.ordinals
+
+        def work(some: slice) -> None:
+            out = (hits.ordinals[some], hits.scores[some], hits.counts[some])
+            rescore(queries[some], vectors, ordinals, rows[some], *out)
+
+        in_parts(len(queries), threads, work)
 
 
 def _best(found: Sequence[Hits], n: int, k: int, kind: ScoreKind) -> Hits:
@@ -215,21 +210,3 @@ def _best(found: Sequence[Hits], n: int, k: int, kind: ScoreKind) -> Hits:
     best.ordinals[:] = np.take_along_axis(ordinals, order, axis=1)
     best.counts[:] = best.scores.shape[1]
     return best
-
-
-def _on_gpu(faiss: Any, part: _Part) -> bool:
-    """Put a segment's vectors on the GPUs that FAISS sees, once."""
-    if part.gpu_index is None and hasattr(faiss, "get_num_gpus") and faiss.get_num_gpus() > 0:
-        flat = faiss.IndexFlatIP(part.vectors.shape[1])
-        flat.add(part.vectors)
-        part.gpu_index = faiss.index_cpu_to_all_gpus(flat)
-    return part.gpu_index is not None
-
-
-def import_faiss() -> Any:
-    """The module faiss, or an error that says how to install it."""
-    try:
-        import faiss
-    except ImportError as error:
-        raise MissingExtraError("faiss", "cpu", "dense search") from error
-    return faiss

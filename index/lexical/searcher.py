@@ -11,9 +11,10 @@ from retrieval.index.lexical.analyzer import Analyzer, AnalyzerSettings
 from retrieval.index.lexical.scoring import ABSENT
 from retrieval.index.lexical.words import CompiledWords
 from retrieval.index.postings.reader import PostingsReader
-from retrieval.index.postings.search import ALL, MANY_QUERIES, PostingsSearch
+from retrieval.index.postings.search import ALL, PostingsSearch
 from retrieval.index.storage.arrays import DiskArray
 from retrieval.index.storage.files import Folder
+from retrieval.index.threads import MANY_QUERIES
 from retrieval.types import Hits, ScoreKind
 
 __all__ = ["LexicalSearcher"]

@@ -1,7 +1,6 @@
 """Searches postings for many queries: in parts, on several threads, with the kernel or its reference."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,33 +8,16 @@ from numpy.typing import NDArray
 from retrieval.index.kernels import postings_reference
 from retrieval.index.kernels.layout import Queries, Scratch, new_scratch
 from retrieval.index.postings.reader import PostingsReader
+from retrieval.index.threads import in_parts
 from retrieval.types import Hits
 
-__all__ = ["ALL", "MANY_QUERIES", "PostingsSearch", "in_parts"]
-
-# Queries of one kernel call, at most: enough to hide the call; fewer where that keeps every thread busy to the end.
-_QUERIES_AT_ONCE = 128
-
-MANY_QUERIES = 16
-"""From so many queries on, it pays to prepare them by a kernel."""
+__all__ = ["ALL", "PostingsSearch"]
 
 ALL = np.empty(0, dtype=bool)
 """A mask that allows every document."""
 
 Prepare = Callable[[slice, NDArray[np.bool_]], Queries]
 """Some of the queries as the kernels take them, and which documents they may find, in the order of the postings."""
-
-
-def in_parts(n: int, threads: int, work: Callable[[slice], None]) -> None:
-    """Do the work for n queries, some at a time, on several threads where there are enough of them."""
-    size = min(_QUERIES_AT_ONCE, max(MANY_QUERIES, n // (4 * threads)))
-    parts = [slice(i, min(i + size, n)) for i in range(0, n, size)]
-    if threads == 1 or len(parts) == 1:
-        for part in parts:
-            work(part)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, parts))
 
 
 class PostingsSearch:

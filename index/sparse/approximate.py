@@ -13,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.index.kernels.block_layout import BlockScratch, Pruning, Rows, WeightedQueries, new_block_scratch
-from retrieval.index.postings.search import ALL, in_parts
+from retrieval.index.postings.search import ALL
+from retrieval.index.recall import Scores, goal_of, recall_of
 from retrieval.index.sparse.blocks import BlocksReader, build_blocks, problems_of_rows
 from retrieval.index.sparse.options import Engine
 from retrieval.index.sparse.queries import TermQueries
 from retrieval.index.sparse.rows import RowsReader, write_rows
 from retrieval.index.sparse.seismic import CANDIDATES, SeismicSearcher, write_seismic
-from retrieval.index.sparse.tuning import Scores, goal_of, queries_from_rows, recall_of, tune
+from retrieval.index.sparse.tuning import queries_from_rows, tune
 from retrieval.index.storage.files import Folder
+from retrieval.index.threads import in_parts
 from retrieval.types import Hits, ScoreKind
 
 __all__ = ["ApproximateSearcher", "BlocksSearcher", "open_approximate", "tuned_parameters", "write_approximate"]

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from time import thread_time
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retrieval.errors import InputError
 from retrieval.index.kernels.block_layout import Pruning, Rows
+from retrieval.index.recall import Scores, goal_of, recall_of
 from retrieval.index.sparse.queries import TermQueries
 
-__all__ = ["DEPTHS", "SHARES", "Tuned", "goal_of", "queries_from_rows", "recall_of", "tune"]
+__all__ = ["DEPTHS", "SHARES", "Tuned", "queries_from_rows", "tune"]
 
 SHARES = (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.06, 0.03, 0.0)
 DEPTHS = (1, 2, 4, 7, 10, 14, 20, 28, 40, 70, 100, 200, 400)
@@ -22,11 +22,7 @@ FILL, PATIENCE = 0.3, 0.85
 QUERIES, QUERY_TERMS, STRONGEST = 256, 25, 75
 """Queries made of documents: how many, and how many terms each has, drawn from so many of the document's strongest."""
 
-_SLACK = 1e-6
 _ROUNDS = 3
-
-Scores = tuple[NDArray[np.float32], NDArray[np.int64]]
-"""(n, k) scores, best first, and (n,) how many of each row are hits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,24 +64,6 @@ def queries_from_rows(rows: Rows, n: int = QUERIES, seed: int = 0) -> TermQuerie
         weights=np.concatenate([np.empty(0, np.float32), *weights]),
         offsets=np.cumsum([0, *map(len, terms)]).astype(np.int64),
     )
-
-
-def recall_of(found: Scores, exact: Scores) -> float:
-    """The share of the exact hits that were found, on average over the queries that have any.
-
-    A hit counts if it scores at least as well as the last exact one, so of equal scores any may be found.
-    """
-    recalls = []
-    for scores, count, best, most in zip(*found, *exact, strict=True):
-        if most:
-            enough = best[most - 1] * (1 - _SLACK)
-            recalls.append(min((scores[:count] >= enough).sum(), most) / most)
-    return float(np.mean(recalls)) if recalls else 1.0
-
-
-def goal_of(recall: float, margin: float) -> float:
-    """The recall to reach on queries at hand, with a part of the misses that are allowed in reserve for others."""
-    return 1 - (1 - recall) * (1 - margin)
 
 
 def tune(

@@ -67,6 +67,12 @@ class DiskArray:
         assert isinstance(self.file, CheckedFile)
         self.file.check(NPY_HEADER + start * self._row_bytes, NPY_HEADER + stop * self._row_bytes)
 
+    def check_rows(self, rows: NDArray[np.int64]) -> None:
+        """An error if one of these rows is not as it was written; of a mapped file only."""
+        assert isinstance(self.file, CheckedFile)
+        first = NPY_HEADER + rows * self._row_bytes
+        self.file.check_pieces(first, first + self._row_bytes)
+
     def _rows(self, content: memoryview) -> NDArray[Any]:
         return np.frombuffer(content, dtype=self.dtype).reshape(-1, *self.shape[1:])
 

@@ -123,11 +123,22 @@ class CheckedFile:
         if self._whole or start >= stop:
             return
         first = start // BLOCK
-        pending = np.flatnonzero(~self._checked[first : _blocks(stop)])
+        self._check_blocks(np.flatnonzero(~self._checked[first : _blocks(stop)]) + first)
+
+    def check_pieces(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
+        """The same of many pieces, each from its start to before its stop."""
+        if self._whole or len(starts) == 0:
+            return
+        first, last = starts // BLOCK, (stops - 1) // BLOCK
+        for further in range(int((last - first).max()) + 1):
+            blocks = np.minimum(first + further, last)
+            self._check_blocks(np.unique(blocks[~self._checked[blocks]]))
+
+    def _check_blocks(self, pending: NDArray[np.int64]) -> None:
         if len(pending) == 0:
             return
         sums = self._sums.of(self._name)
-        for block in pending + first:
+        for block in pending:
             if zlib.crc32(self.unchecked[block * BLOCK : (block + 1) * BLOCK]) != sums[block]:
                 raise damaged(self.path, f"is not as it was written, from byte {block * BLOCK}")
             self._checked[block] = True
@@ -267,10 +278,10 @@ class Ledger:
         return found + [f"{file.path}: {_ALTERED}" for file in gone if not file.is_whole(self.entries)]
 
     def add(self, folder: str) -> None:
-        """Enter every file below a folder, as it is now."""
+        """Enter every file below a folder that is not entered yet, as it is now."""
         for path in sorted((self.root / folder).rglob("*")):
-            if path.is_file():
-                name = path.relative_to(self.root).as_posix()
+            name = path.relative_to(self.root).as_posix()
+            if path.is_file() and name not in self.entries:
                 self.entries[name], sums = _measure(path)
                 self._sums.put(name, sums)
 

@@ -14,6 +14,7 @@ from retrieval.cli.console import progress, say
 from retrieval.cli.encode import vectors
 from retrieval.cli.info import DirectoryArgument, info, tell, verify
 from retrieval.cli.options import (
+    DenseIndexOption,
     DenseOption,
     DeviceOption,
     DocumentTopOption,
@@ -24,6 +25,7 @@ from retrieval.cli.options import (
     ImpactsOption,
     JsonOption,
     LanguageOption,
+    MemoryOption,
     OnErrorName,
     OnErrorOption,
     PresetOption,
@@ -40,6 +42,7 @@ from retrieval.cli.options import (
     TextFieldOption,
     TitleFieldOption,
     make_columns,
+    make_dense,
     make_lexical,
     parse_filter,
     sparse_source,
@@ -48,6 +51,7 @@ from retrieval.corpus import ReadReport
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import CorpusError, InputError
 from retrieval.formats import STDIN
+from retrieval.index.dense.options import FLAT
 from retrieval.index.sparse.options import SparseOptions
 from retrieval.indexing import Index
 from retrieval.pipeline import load_query_encoder, load_sparse_query_encoder
@@ -74,6 +78,8 @@ def build(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the index goes: a new or empty folder.")],
     lexical: Annotated[bool, typer.Option(help="Build the lexical part.")] = True,
     dense: DenseOption = None,
+    dense_index: DenseIndexOption = FLAT,
+    memory: MemoryOption = None,
     sparse: SparseOption = None,
     sparse_vectors: SparseVectorsOption = None,
     query_top: QueryTopOption = None,
@@ -138,6 +144,7 @@ def build(
             out,
             lexical=options if lexical else False,
             dense=dense,
+            dense_options=make_dense(dense_index, recall, recall_at, memory),
             sparse=_built_source(sparse, sparse_vectors, query_top, document_top, device),
             sparse_options=SparseOptions(
                 impacts=sparse_impacts.value, engine=sparse_engine.value, recall=recall, recall_at=recall_at

@@ -69,7 +69,13 @@ def _segments(index: Index) -> str:
 
 def _sizes(index: Index) -> Iterator[str]:
     """The size of each part."""
-    places = {"/lexical/": "lexical", "/lucene/": "lexical", "/sparse/": "sparse", "/vector": "dense"}
+    places = {
+        "/lexical/": "lexical",
+        "/lucene/": "lexical",
+        "/sparse/": "sparse",
+        "/vector": "dense",
+        "/dense": "dense",
+    }
     sizes = dict.fromkeys(("documents", *places.values()), 0)
     for name, entry in index.manifest.files.items():
         sizes[next((part for place, part in places.items() if place in name), "documents")] += entry.bytes
@@ -127,6 +133,9 @@ def _dense_rows(index: Index) -> Iterator[list[str]]:
     if dense := index.manifest.dense:
         yield ["dense", f"{dense.encoder.model}, {dense.similarity}"]
         yield ["vectors", f"{dense.vectors:,} × {dense.dimensions}"]
+        for name, entry in dense.segments.items():
+            efforts = ", ".join(f"{effort.recall:.4f} of the best {effort.depth}" for effort in entry.efforts)
+            yield [f"index of {name}", f"{entry.kind} ({entry.factory}), recall {efforts} on held-out vectors"]
         yield ["weights", str(dense.encoder.weights)]
 
 

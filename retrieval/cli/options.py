@@ -1,5 +1,6 @@
 """Options that several commands share, and what they stand for."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,8 @@ import typer
 from retrieval.corpus import Columns
 from retrieval.errors import FilterError, InputError
 from retrieval.fusion import Fusion, MinMax, ReciprocalRank, ZScore
+from retrieval.index.dense.kinds import names
+from retrieval.index.dense.options import FLAT, DenseOptions
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.indexing import LexicalOptions, LuceneOptions
@@ -21,6 +24,18 @@ from retrieval.vectors import VectorFile
 DenseOption = Annotated[
     str | None,
     typer.Option("--dense", metavar="MODEL", help="Dense part: minilm, a Hugging Face id or a local folder."),
+]
+DenseIndexOption = Annotated[
+    str,
+    typer.Option(
+        "--dense-index",
+        metavar="KIND",
+        help=f"What searches the vectors: {', '.join(names())}, or a factory string of FAISS.",
+    ),
+]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="What an index of kind auto may take in memory, as 2GB.", show_default=False),
 ]
 SparseOption = Annotated[
     str | None,
@@ -110,13 +125,11 @@ RecallOption = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="Search the sparse part approximately: find this share of the best hits, as 0.99.",
+        help="Share of the best hits to find, as 0.99: of the sparse part, and of the dense with --dense-index.",
         show_default=False,
     ),
 ]
-RecallAtOption = Annotated[
-    int, typer.Option(min=1, metavar="K", help="Hits for which that holds; more of them are searched for exactly.")
-]
+RecallAtOption = Annotated[int, typer.Option(min=1, metavar="K", help="Hits for which that holds.")]
 
 
 class EngineName(StrEnum):
@@ -188,6 +201,20 @@ def _weight(text: str) -> tuple[str, float]:
         return stage, float(number)
     except ValueError as error:
         raise InputError(f"--weight takes STAGE=NUMBER, as lexical=0.5; got {text!r}") from error
+
+
+def make_dense(index: str, recall: float | None, recall_at: int, memory: str | None) -> DenseOptions:
+    """The dense index that the options describe."""
+    given = {} if recall is None or index == FLAT else {"recall": recall}
+    return DenseOptions(index=index, recall_at=recall_at, memory=_bytes(memory) if memory else None, **given)
+
+
+def _bytes(text: str) -> int:
+    """A size in bytes, as 2GB or 500 MiB."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)[bB]?", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise InputError(f"--memory {text!r} is no size", hint="as 2GB or 500MB")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** " KMGT".index(match[2].upper() or " "))
 
 
 def sparse_source(model: str | None, vectors: Path | None) -> str | VectorFile | None:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from retrieval.errors import InputError
 from retrieval.index.dense.builder import VectorWriter
-from retrieval.index.dense.searcher import DenseSearcher, VectorReader
+from retrieval.index.dense.searcher import DenseSearcher
+from retrieval.index.dense.vectors import VectorReader
 from retrieval.index.storage.files import PlainFolder
 from retrieval.types import ScoreKind
 

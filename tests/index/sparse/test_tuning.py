@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from retrieval.errors import InputError
 from retrieval.index.kernels.block_layout import Pruning, Rows
+from retrieval.index.recall import recall_of
 from retrieval.index.sparse.queries import TermQueries
-from retrieval.index.sparse.tuning import queries_from_rows, recall_of, tune
+from retrieval.index.sparse.tuning import queries_from_rows, tune
 
 QUERIES = TermQueries(terms=np.arange(8), weights=np.ones(8, np.float32), offsets=np.arange(9))
 EXACT = np.tile(np.arange(20, 10, -1).astype(np.float32), (8, 1)), np.full(8, 10)
