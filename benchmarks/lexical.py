@@ -7,7 +7,7 @@
 Without a collection it takes those of ../shared/data that are there. `--synthetic` makes one of documents resampled
 from real ones, see `synthetic.py`; `--rehearsal` is ours alone on as many as MS MARCO has.
 
-- Each engine works in a process of its own that may use as many cores as threads (`lexical_engines/worker.py`); only
+- Each engine works in a process of its own that may use as many cores as threads (`processes.py`); only
   one works at a time, ours and a peer in turns. A ratio is the median over rounds of their time over ours, with the
   least and the most. A peer that cannot run is named with the reason.
 - build: from the collection's corpus.jsonl to an index on disk, in a fresh process for each. Packages are imported,

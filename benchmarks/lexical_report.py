@@ -6,6 +6,7 @@ from typing import Any
 
 from lexical_engines import OURS
 from measuring import Spread
+from tables import mb
 
 from retrieval.cli.console import print_table
 
@@ -70,8 +71,8 @@ def _show_builds(result: dict[str, Any]) -> None:
                 _rate(rates),
                 _ratio(ratio),
                 _judged(ratio, build_goal(name)),
-                _mb(max(one["peak"])),
-                _mb(one["sizes"]["index"]),
+                mb(max(one["peak"])),
+                mb(one["sizes"]["index"]),
             ]
         )
     columns = ["build", "documents/s", "ratio", "goal", "peak, MB", "index, MB"]
@@ -83,13 +84,13 @@ def _show_sizes(ours: dict[str, Any], bm25s: dict[str, Any] | None) -> None:
     sizes, peak = ours["sizes"], max(ours["peak"])
     whole = sizes["with documents"]
     allowed = _MEMORY_FACTOR * whole + _MEMORY_EXTRA
-    rows = [["artifact with documents, MB", _mb(whole), ""]]
+    rows = [["artifact with documents, MB", mb(whole), ""]]
     if "without texts" in sizes:
-        rows.append(["artifact without texts, MB", _mb(sizes["without texts"]), ""])
-    rows.append(["peak memory, MB", _mb(peak), f"<= {_mb(allowed)}: {_met(peak <= allowed)}"])
+        rows.append(["artifact without texts, MB", mb(sizes["without texts"]), ""])
+    rows.append(["peak memory, MB", mb(peak), f"<= {mb(allowed)}: {_met(peak <= allowed)}"])
     if bm25s:
         theirs = bm25s["sizes"]["index"]
-        rows.append(["lexical part, MB", _mb(sizes["index"]), f"<= {_mb(theirs)}: {_met(sizes['index'] <= theirs)}"])
+        rows.append(["lexical part, MB", mb(sizes["index"]), f"<= {mb(theirs)}: {_met(sizes['index'] <= theirs)}"])
     print_table(["ours on disk and in memory", "", "goal"], rows)
 
 
@@ -145,7 +146,7 @@ def _show_impacts(result: dict[str, Any]) -> None:
     for impacts, one in result["impacts"].items():
         rates = [_rate(Spread.of([one["queries"] / seconds for seconds in times])) for times in one["times"].values()]
         ndcg = "" if one["nDCG@10"] is None else f"{one['nDCG@10']:.4f}"
-        rows.append([impacts, _mb(one["size"]), ndcg, *rates])
+        rows.append([impacts, mb(one["size"]), ndcg, *rates])
     depths = [f"k = {k}, queries/s" for k in next(iter(result["impacts"].values()))["times"]]
     print_table(["impacts", "lexical part, MB", "nDCG@10", *depths], rows, title="Impacts")
 
@@ -173,7 +174,3 @@ def _judged(ratio: Spread | None, goal: float | None) -> str:
 
 def _met(whether: bool) -> str:
     return "met" if whether else "missed"
-
-
-def _mb(size: float) -> str:
-    return f"{size / 1e6:,.1f}"

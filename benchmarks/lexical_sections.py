@@ -16,7 +16,8 @@ from typing import Any
 
 from identity import compare
 from lexical_engines import OURS
-from lexical_engines.worker import EngineError, Worker
+from lexical_engines.worker import start
+from processes import EngineError, Worker
 
 DEPTHS = (10, 1000)
 IMPACTS = ("exact", "u8", "u16")
@@ -126,7 +127,7 @@ def build_missing(bench: Bench) -> None:
 
 
 def _built(bench: Bench, name: str, *, at: str | None = None, **options: Any) -> dict[str, Any]:
-    with Worker(name, bench.threads, **options) as worker:
+    with start(name, bench.threads, **options) as worker:
         bench.about[name] = worker.call("about")
         built: dict[str, Any] = worker.call("build", bench.corpus, bench.few(), bench.index(at or name))
         return built
@@ -161,7 +162,7 @@ def measure_searches(bench: Bench) -> dict[str, Any]:
 def _opened(bench: Bench, stack: ExitStack) -> dict[str, Worker]:
     workers = {}
     for name in list(bench.engines):
-        worker = bench.attempt(name, Worker, name, bench.threads)
+        worker = bench.attempt(name, start, name, bench.threads)
         if worker:
             stack.enter_context(worker)
             if bench.attempt(name, worker.call, "open", bench.index(name)) is not None:
@@ -217,7 +218,7 @@ def _percentiles(times: list[float]) -> dict[str, float]:
 
 def measure_threads(bench: Bench) -> dict[str, Any]:
     """Seconds of a batch on one thread and on two, of one process that may use two cores."""
-    with Worker(OURS, 2) as worker:
+    with start(OURS, 2) as worker:
         worker.call("open", bench.index(OURS))
         found = {}
         for k in DEPTHS:
@@ -244,7 +245,7 @@ def measure_impacts(bench: Bench) -> dict[str, Any]:
         for impacts in IMPACTS:
             at = f"impacts-{impacts}"
             sizes = _built(bench, OURS, at=at, impacts=impacts)["sizes"]
-            workers[impacts] = worker = stack.enter_context(Worker(OURS, bench.threads))
+            workers[impacts] = worker = stack.enter_context(start(OURS, bench.threads))
             worker.call("open", bench.index(at))
             ndcg = worker.call("ask", "ndcg", bench.data) if judged else None
             found[impacts] = {"size": sizes["index"], "nDCG@10": ndcg, "queries": len(batch), "times": {}}

@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 import orjson
 from measuring import Spread, machine, summary
+from processes import EngineError, Worker
 from sparse_engines import ENGINES, OURS
-from sparse_engines.worker import EngineError, Worker, start
+from sparse_engines.worker import start
 from sparse_report import show
 from sparse_synthetic import MADE, SHARED, load, make, read
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tables import mb, named, spread
+
 from retrieval.cli.console import print_table
 
 
@@ -22,7 +24,7 @@ def show(result: dict[str, Any], goals: Sequence[str]) -> None:
 
 def _show_builds(result: dict[str, Any]) -> None:
     rows = [
-        [name, _named(build["parameters"]), f"{build['seconds']:,.1f}", *(_mb(build[key]) for key in ("peak", "size"))]
+        [name, named(build["parameters"]), f"{build['seconds']:,.1f}", *(mb(build[key]) for key in ("peak", "size"))]
         for name, about in result["engines"].items()
         for build in about["builds"]
     ]
@@ -37,13 +39,12 @@ def _show_searches(result: dict[str, Any], goals: Sequence[str]) -> None:
             if not found:
                 rows.append([goal, name, "not reached", "", "", "", ""])
                 continue
-            ratio = found["ratio"]
             rows.append(
                 [
                     *(goal, name, f"{found['queries/s']:,.0f}", f"{best['recall']:.4f}"),
-                    f"{ratio['median']:.2f} ({ratio['least']:.2f}-{ratio['most']:.2f})" if ratio else "",
-                    _mb(best["size"]),
-                    "; ".join(filter(None, [_named(best["build"]), _named(best["parameters"])])),
+                    spread(found["ratio"]),
+                    mb(best["size"]),
+                    "; ".join(filter(None, [named(best["build"]), named(best["parameters"])])),
                 ]
             )
     print_table(["recall@10", "engine", "queries/s", "measured", "ratio", "index, MB", "with"], rows)
@@ -53,11 +54,3 @@ def _show_searches(result: dict[str, Any], goals: Sequence[str]) -> None:
         if "p50" in about
     ]
     print_table(["one query at a time, recall .99", "p50, µs", "p99, µs"], single)
-
-
-def _named(parameters: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in parameters.items())
-
-
-def _mb(size: float) -> str:
-    return f"{size / 1e6:,.1f}"

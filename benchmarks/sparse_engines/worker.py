@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lexical_engines.worker import EngineError, Worker
 from measuring import peak_bytes
+from processes import Worker
 from sparse_synthetic import load
 
 from sparse_engines import engine_class
 from sparse_engines.base import Parameters, Rows
-
-__all__ = ["EngineError", "Work", "Worker", "start"]
 
 
 class Work:
