@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 DEMO ?= build/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types bench bench-sparse wheel clean
+.PHONY: help demo test lint types bench bench-dense bench-sparse wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -40,6 +40,10 @@ bench: $(STAMP) ## ours and its peers in one run, as ratios; BENCH="--data FOLDE
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pyserini
 	$(BIN)/python benchmarks/lexical.py $(if $(DATA),--data $(DATA)) $(BENCH)
+
+bench-dense: $(STAMP) ## dense search beside faiss, hnswlib and USearch; DATA=folder of collections, BENCH="--documents 20000"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/dense.py $(if $(DATA),--from $(DATA)) $(BENCH)
 
 bench-sparse: $(STAMP) ## sparse search beside Seismic and PISA; DATA=folder of vectors, BENCH="--documents 0,200000"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
