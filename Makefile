@@ -41,7 +41,7 @@ bench: $(STAMP) ## ours and its peers in one run, as ratios; BENCH="--data FOLDE
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pyserini
 	$(BIN)/python benchmarks/lexical.py $(if $(DATA),--data $(DATA)) $(BENCH)
 
-bench-dense: $(STAMP) ## dense search beside faiss, hnswlib and USearch; DATA=folder of collections, BENCH="--documents 20000"
+bench-dense: $(STAMP) ## dense search beside faiss, hnswlib and USearch; DATA=folder, BENCH="--documents 20000"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/dense.py $(if $(DATA),--from $(DATA)) $(BENCH)
 

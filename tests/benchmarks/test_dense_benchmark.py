@@ -9,6 +9,7 @@ import dense_real
 import numpy as np
 import orjson
 import pytest
+from dense import _fastest
 from dense_engines.worker import ENOUGH, Work, recalls, rests
 from dense_real import COLLECTIONS, real
 from dense_synthetic import COSINES, blocks, exact, make, resample
@@ -143,3 +144,22 @@ def test_a_series_ends_where_recall_rests() -> None:
     assert not rests([0.5, 0.5])
     assert not rests([0.5, 0.9, 0.9])
     assert rests([0.9, 0.9, 0.9005])
+
+
+def test_the_first_of_a_series_that_reaches_a_recall_is_taken() -> None:
+    """Whatever the clock said of a later one; between series the faster counts."""
+
+    def swept(series: int, recall: float, seconds: float) -> dict[str, Any]:
+        return {"series": series, "recall": recall, "seconds": seconds, "parameters": {}}
+
+    build = {"parameters": {}, "out": "", "size": 1}
+    one = build | {"swept": [swept(0, 0.9, 1.0), swept(0, 0.96, 3.0), swept(0, 0.98, 2.0)]}
+    best = _fastest([one], 0.95)
+    assert best is not None
+    assert best["seconds"] == 3.0
+    two = one | {"swept": [*one["swept"], swept(1, 0.97, 2.5)]}
+    best = _fastest([two], 0.95)
+    assert best is not None
+    assert best["seconds"] == 2.5
+    assert _fastest([two], 0.99) is None
+    assert _fastest([one | {"parameters": {"recall": 0.99}}], 0.95) is None
