@@ -210,6 +210,8 @@ def main() -> int:
     report: dict[str, Any] = {"machine": machine(), "command": sys.argv, "results": []}
 
     def save() -> None:
+        for result in report["results"]:
+            add_figures(result)
         if options.json:
             options.json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
 
@@ -223,7 +225,6 @@ def main() -> int:
             bench.run()
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        add_figures(bench.result)
         save()
         show(bench.result, GOALS)
     print(f"\n{summary(report['machine'])}")
