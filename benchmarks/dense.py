@@ -7,7 +7,7 @@ The vectors are resampled from real ones of `minilm` and the queries are real on
 is a folder of collections, encoded once and kept in `--made`. Recall@10 is against exact search, over all queries.
 
 - Each engine works in a process of its own, held to one core, or `--threads` for a build. A peer that cannot run is
-  named with the reason. Graphs have 32 neighbours (64 in the lowest layer) and 200 candidates while building, all of
+  named with the reason. Graphs have 32 neighbours (64 in the lowest layer) and 100 candidates while building, all of
   them; see `dense_engines/`.
 - Each builds its index from the vectors on disk, block by block, in a fresh process: seconds, size on disk of all that
   a search reads, peak of memory. Another fresh process opens it and searches: its peak is told apart.

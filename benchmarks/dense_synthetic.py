@@ -21,7 +21,7 @@ from dense_real import MADE, SHARED, Vectors, real
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from retrieval.index.dense.searcher import import_faiss
+from retrieval.index.dense.faiss_index import import_faiss
 
 COSINES = (0.65, 0.95)
 MIXED = 0.5

@@ -91,7 +91,7 @@ class Retriever:
         encoder: the query side of the dense part; None loads the model that the index was built with, at first use.
         sparse_encoder: that of the learned-sparse part, in the same way; or `StoredQueries`.
         by_document: of an index of passages, return the best passage of each document; k counts documents.
-        device: torch's device for that model.
+        device: torch's device for that model, and for the search of vectors; None takes a GPU where there is one.
         threads: cores for a batch; None takes all there are.
     """
 
@@ -270,7 +270,7 @@ class Retriever:
             if self._encoder is None:
                 self._encoder = load_query_encoder(self.index, self._device)
             vectors = self._encoder.encode_queries(queries)
-        return self.index.dense.search(vectors, k, self._threads, allowed)
+        return self.index.dense.search(vectors, k, self._threads, allowed, device=self._device)
 
     def _hit(self, hits: Hits, query: int, i: int) -> Hit:
         document = self.index.documents[int(hits.ordinals[query, i])]

@@ -15,7 +15,7 @@ Parameters = dict[str, Any]
 BREADTHS = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048)
 """Candidates that a graph's search keeps, and lists that a search looks into: what all engines try in turn."""
 
-NEIGHBOURS, EFFORT = 32, 200
+NEIGHBOURS, EFFORT = 32, 100
 """Of every graph: neighbours of a vector above the lowest layer, and candidates while building."""
 
 

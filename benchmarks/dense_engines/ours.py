@@ -1,24 +1,32 @@
 """Ours: the dense part of an index, from vectors to hits, with one faiss index each and as it chooses itself."""
 
+from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import orjson
 from dense_synthetic import blocks
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from dense_engines import faiss_plain
 from dense_engines.base import Engine, Parameters
-from retrieval.index.dense.builder import VectorWriter
-from retrieval.index.dense.searcher import DenseSearcher, VectorReader
+from retrieval.index.dense.approximate import INDEX, write_dense_index
+from retrieval.index.dense.builder import VECTORS, VectorWriter
+from retrieval.index.dense.faiss_index import build_index, write_index
+from retrieval.index.dense.kinds import kind_of
+from retrieval.index.dense.options import DenseOptions, Effort, SegmentIndex
+from retrieval.index.dense.searcher import DenseSearcher
+from retrieval.index.dense.vectors import VectorReader
 from retrieval.index.storage.files import CHECKSUMS, Ledger
+from retrieval.index.threads import faiss_threads
 from retrieval.types import Hits, ScoreKind
 
 GOALS = (0.95, 0.99)
 
 _FOLDER = "generation-1"
-_NORM = "norm.json"
+_ABOUT = "about.json"
 
 
 class Ours(Engine):
@@ -34,8 +42,9 @@ class Ours(Engine):
             for first, block in blocks(vectors):
                 writer.add(np.arange(first, first + len(block)), block)
             writer.sync()
-        (out / _NORM).write_bytes(orjson.dumps(writer.largest_norm))
-        self._index(folder, parameters, threads)
+        with faiss_threads(threads):
+            entry = self._index(folder, parameters)
+        (out / _ABOUT).write_bytes(orjson.dumps({"norm": writer.largest_norm, "index": entry}))
 
     def open(self, vectors: Path, out: Path, build: Parameters) -> None:
         """As from a manifest."""
@@ -47,8 +56,11 @@ class Ours(Engine):
         folder = Ledger.open(out, ledger.entries).folder(f"{_FOLDER}/dense")
         rows, dimensions = np.load(vectors, mmap_mode="r").shape
         reader = VectorReader(folder, rows, dimensions)
-        largest = orjson.loads((out / _NORM).read_bytes())
-        self._searcher = DenseSearcher([reader], [0], dimensions, ScoreKind.COSINE, largest)
+        about = orjson.loads((out / _ABOUT).read_bytes())
+        self._entry = TypeAdapter(SegmentIndex | None).validate_python(about["index"])
+        indexes = {0: self._entry} if self._entry else {}
+        given = ([reader], [0], dimensions, ScoreKind.COSINE, about["norm"], None)
+        self._searcher = DenseSearcher(*given, indexes)
 
     def search(self, queries: NDArray[np.float32], k: int, parameters: Parameters) -> Any:
         """Hits."""
@@ -59,21 +71,16 @@ class Ours(Engine):
         """As they are."""
         return found.ordinals
 
-    def _index(self, folder: Path, parameters: Parameters, threads: int) -> None:
-        """Make a faiss index of the vectors in a folder."""
-        from retrieval.index.dense.building import build_dense_index
-        from retrieval.index.dense.options import DenseOptions
+    def chosen(self) -> str:
+        """The kind, and how hard it looks."""
+        if self._entry is None:
+            return "flat"
+        effort = self._entry.efforts[0]
+        return f"{self._entry.factory}, width {effort.width}, {effort.refine} x refined, {effort.recall:.4f} held out"
 
-        build_dense_index(folder, DenseOptions(**self._options(parameters)), threads=threads)
-
-    def _options(self, parameters: Parameters) -> dict[str, Any]:
-        """`DenseOptions` for what plain faiss is built with."""
-        raise NotImplementedError
-
-    def prepare(self, parameters: Parameters) -> None:
-        """Search from now on with what plain faiss is searched with, and not with what was tuned."""
-        if parameters:
-            raise NotImplementedError
+    @abstractmethod
+    def _index(self, folder: Path, parameters: Parameters) -> SegmentIndex | None:
+        """Make an index of the vectors in a folder."""
 
 
 class Auto(Ours):
@@ -91,8 +98,8 @@ class Auto(Ours):
         del build
         return [[{}]]
 
-    def _options(self, parameters: Parameters) -> dict[str, Any]:
-        return {"index": "auto", **parameters}
+    def _index(self, folder: Path, parameters: Parameters) -> SegmentIndex | None:
+        return write_dense_index(folder, DenseOptions(index="auto", **parameters))
 
 
 class Flat(Ours):
@@ -100,35 +107,48 @@ class Flat(Ours):
 
     searches = faiss_plain.Flat.searches
 
-    def _index(self, folder: Path, parameters: Parameters, threads: int) -> None:
+    def _index(self, folder: Path, parameters: Parameters) -> None:
         """The vectors are the index."""
 
 
-class Hnsw(Ours):
+class _Layer(Ours):
+    """One kind, searched with what plain faiss is searched with, and not with what would be tuned."""
+
+    kind: ClassVar[str]
+
+    def _index(self, folder: Path, parameters: Parameters) -> SegmentIndex:
+        vectors = np.load(folder / VECTORS, mmap_mode="r")
+        factory = kind_of(self.kind, *vectors.shape)
+        write_index(folder / INDEX, build_index(factory, np.asarray(vectors), lambda done: None))
+        return SegmentIndex(kind=self.kind, factory=factory, efforts=[Effort(depth=10, width=1, refine=1, recall=0)])
+
+    def prepare(self, parameters: Parameters) -> None:
+        """Search from now on with these."""
+        assert self._entry
+        width = parameters.get("efSearch") or parameters["nprobe"]
+        effort = Effort(depth=10, width=width, refine=parameters.get("k_factor", 1), recall=0)
+        self._entry.efforts[:] = [effort]
+
+
+class Hnsw(_Layer):
     """As `faiss-hnsw`."""
 
+    kind = "hnsw"
     builds, searches = faiss_plain.Hnsw.builds, faiss_plain.Hnsw.searches
 
-    def _options(self, parameters: Parameters) -> dict[str, Any]:
-        return {"index": "hnsw"}
 
-
-class Ivf(Ours):
+class Ivf(_Layer):
     """As `faiss-ivf`."""
 
+    kind = "ivf"
     builds, searches = faiss_plain.Ivf.builds, faiss_plain.Ivf.searches
 
-    def _options(self, parameters: Parameters) -> dict[str, Any]:
-        return {"index": "ivf"}
 
-
-class IvfPq(Ours):
+class IvfPq(_Layer):
     """As `faiss-ivf-pq`."""
 
+    kind = "ivf-pq"
     builds, searches = faiss_plain.IvfPq.builds, faiss_plain.IvfPq.searches
-
-    def _options(self, parameters: Parameters) -> dict[str, Any]:
-        return {"index": "ivf-pq"}
 
 
 def _dimensions(vectors: Path) -> int:

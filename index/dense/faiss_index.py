@@ -111,18 +111,26 @@ class FaissIndex:
     Args:
         index: of FAISS.
         kept: what it points into.
+        form: what decides which parameters it takes: it, but for a copy on a GPU.
     """
 
-    def __init__(self, index: Any, kept: Sequence[Any] = ()) -> None:
+    def __init__(self, index: Any, kept: Sequence[Any] = (), form: Any = None) -> None:
         self._index = index
         self._kept = kept
-        self._core = _core(import_faiss(), index)
+        self._form = form or index
+        self._core = _core(import_faiss(), self._form)
+
+    def moved(self, move: Callable[[Any], Any]) -> "FaissIndex":
+        """It where FAISS moves it to, or itself where that is impossible: only inverted lists of whole vectors can."""
+        if not isinstance(self._index, import_faiss().IndexIVFFlat):
+            return self
+        return FaissIndex(move(self._index), [self], form=self._index)
 
     @cached_property
     def is_exact(self) -> bool:
         """Whether it compares whole vectors, so that the best it finds need not be looked for among more."""
         faiss = import_faiss()
-        return isinstance(self._index, faiss.IndexHNSWFlat | faiss.IndexIVFFlat | faiss.IndexFlat)
+        return isinstance(self._form, faiss.IndexHNSWFlat | faiss.IndexIVFFlat | faiss.IndexFlat)
 
     @cached_property
     def widths(self) -> tuple[int, int] | None:
@@ -170,7 +178,7 @@ class FaissIndex:
         elif mask is not None:
             k = min(len(mask), int(1.2 * k / max(mask.mean(), 1 / len(mask))) + 16)
         width = min(width, self.widths[1]) if self.widths else 0
-        parameters = _parameters(faiss, self._index, width, selector)
+        parameters = _parameters(faiss, self._form, width, selector)
         with faiss_threads(threads):
             _, rows = self._index.search(queries, k, params=parameters)
         if mask is not None and selector is None:
@@ -185,7 +193,7 @@ class FaissIndex:
         everything = faiss.IDSelectorRange(0, self._index.ntotal)
         query = np.zeros((1, self._index.d), dtype=np.float32)
         try:
-            self._index.search(query, 1, params=_parameters(faiss, self._index, 1, everything))
+            self._index.search(query, 1, params=_parameters(faiss, self._form, 1, everything))
         except RuntimeError:
             return False
         return True

@@ -1,16 +1,17 @@
 """Searches the dense part of an artifact: query vectors in, hits out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError
 from retrieval.index.dense.approximate import INDEX
-from retrieval.index.dense.exact import exact_hits, propose_on_cpu
+from retrieval.index.dense.exact import Propose, exact_hits, propose_on_cpu
 from retrieval.index.dense.faiss_index import FaissIndex, open_index
+from retrieval.index.dense.gpu import on_gpus, propose_on_gpu
 from retrieval.index.dense.options import Effort, SegmentIndex
 from retrieval.index.dense.vectors import VectorReader
 from retrieval.index.threads import in_parts
@@ -33,7 +34,8 @@ class _Part:
         self.reader = reader
         self._first = first
         self.entry = entry
-        self.on_device: Any = None
+        self._indexes: dict[str | None, FaissIndex] = {}
+        self._on_gpu: dict[str | None, Propose | None] = {}
 
     @cached_property
     def ordinals(self) -> NDArray[np.int64]:
@@ -42,6 +44,18 @@ class _Part:
     @cached_property
     def index(self) -> FaissIndex:
         return open_index(self.reader.folder.open(INDEX), self.reader.vectors)
+
+    def index_on(self, device: str | None) -> FaissIndex:
+        """Its index, on a GPU where there is one that can hold it."""
+        if device not in self._indexes:
+            self._indexes[device] = on_gpus(self.index, device)
+        return self._indexes[device]
+
+    def propose(self, device: str | None, threads: int) -> Propose:
+        """What finds candidates for an exact search among all its vectors."""
+        if device not in self._on_gpu:
+            self._on_gpu[device] = propose_on_gpu(self.reader.all, device)
+        return self._on_gpu[device] or propose_on_cpu(self.reader.all, threads)
 
     def effort(self, k: int) -> Effort | None:
         """How hard its index has to look for k hits; None where the search must be exact."""
@@ -106,6 +120,7 @@ class DenseSearcher:
         allowed: NDArray[np.bool_] | None = None,
         *,
         exact: bool = False,
+        device: str | None = None,
     ) -> Hits:
         """The best k documents of each query vector.
 
@@ -115,6 +130,7 @@ class DenseSearcher:
             threads: how many cores FAISS uses.
             allowed: (rows,) which ordinals may be hits; None allows all that are live.
             exact: search exactly in any case.
+            device: `cpu`, or a GPU as torch names it; None takes one if there is one.
         """
         if queries.ndim != 2 or queries.shape[1] != self.dimensions:
             raise InputError(f"query vectors must be (n, {self.dimensions}); got {queries.shape}")
@@ -122,78 +138,77 @@ class DenseSearcher:
             raise InputError("query vectors must be finite")
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         allowed = self._live if allowed is None else allowed
-        found = [self._search_part(part, queries, k, threads, allowed, exact=exact) for part in self._parts]
+        asked = _Asked(queries, k, threads, device, allowed, exact)
+        found = [self._search_part(part, asked) for part in self._parts]
         return _best(found, len(queries), k, self._kind)
 
-    def _search_part(
-        self,
-        part: _Part,
-        queries: NDArray[np.float32],
-        k: int,
-        threads: int,
-        allowed: NDArray[np.bool_] | None,
-        *,
-        exact: bool,
-    ) -> Hits:
-        mask = None if allowed is None else allowed[part.ordinals]
+    def _search_part(self, part: _Part, asked: "_Asked") -> Hits:
+        mask = None if asked.allowed is None else asked.allowed[part.ordinals]
         if mask is not None and mask.all():
             mask = None
         count = len(part.ordinals) if mask is None else int(np.count_nonzero(mask))
-        hits = Hits.empty(len(queries), min(k, count), self._kind)
+        hits = Hits.empty(len(asked.queries), min(asked.k, count), self._kind)
         if hits.scores.size == 0:
             return hits
-        effort = None if exact or count < _FEW * len(part.ordinals) else part.effort(k)
+        is_rare = mask is not None and count < _FEW * len(part.ordinals)
+        effort = None if asked.exact or is_rare else part.effort(asked.k)
         if effort is None:
-            self._exactly(part, queries, hits, threads, mask)
+            self._exactly(part, asked, hits, mask, copied=is_rare)
             return hits
-        self._approximately(part, queries, hits, threads, mask, effort)
+        _approximately(part, asked, hits, mask, effort)
         short = np.flatnonzero(hits.counts < hits.scores.shape[1])
         if len(short):
             rest = Hits.empty(len(short), hits.scores.shape[1], self._kind)
-            self._exactly(part, queries[short], rest, threads, mask)
+            self._exactly(part, replace(asked, queries=asked.queries[short]), rest, mask, copied=False)
             for name in ("ordinals", "scores", "counts"):
                 getattr(hits, name)[short] = getattr(rest, name)
         return hits
 
     def _exactly(
-        self, part: _Part, queries: NDArray[np.float32], hits: Hits, threads: int, mask: NDArray[np.bool_] | None
+        self, part: _Part, asked: "_Asked", hits: Hits, mask: NDArray[np.bool_] | None, *, copied: bool
     ) -> None:
-        """Fill in the best hits of a part."""
+        """Fill in the best hits of a part, of whose allowed vectors a copy is searched where they are few."""
         # Twice the bound on the rounding error of an inner product of d float32 terms, relative to the two norms.
         relative = 2 * self.dimensions * np.finfo(np.float32).eps
-        slack = relative * self._largest_norm * np.linalg.norm(queries.astype(np.float64), axis=1)
+        slack = relative * self._largest_norm * np.linalg.norm(asked.queries.astype(np.float64), axis=1)
         vectors, ordinals = part.reader.all, part.ordinals
-        if mask is not None and np.count_nonzero(mask) < _FEW * len(mask):
+        if copied and mask is not None:
             rows = np.flatnonzero(mask)
             vectors, ordinals, mask = vectors[rows], ordinals[rows], None
-        exact_hits(propose_on_cpu(vectors, threads), queries, hits, vectors, ordinals, mask, slack)
+        propose = propose_on_cpu(vectors, asked.threads) if copied else part.propose(asked.device, asked.threads)
+        exact_hits(propose, asked.queries, hits, vectors, ordinals, mask, slack)
 
-    def _approximately(
-        self,
-        part: _Part,
-        queries: NDArray[np.float32],
-        hits: Hits,
-        threads: int,
-        mask: NDArray[np.bool_] | None,
-        effort: Effort,
-    ) -> None:
-        """Fill in the hits among what the part's index finds."""
-        from retrieval.index.kernels.rescoring import rescore
 
-        width, found = effort.width, max(effort.depth * effort.refine, hits.scores.shape[1])
-        if mask is not None:
-            # What is allowed stands farther away, by as much as there is less of it; and not everywhere alike.
-            share = mask.mean()
-            width, found = int(_APART * width / share), int(found if part.index.is_exact else found / share)
-        rows = part.index.candidates(queries, found, width, threads, mask)
-        vectors = part.reader.checked(rows)
-        ordinals = part.ordinals
+@dataclass(frozen=True)
+class _Asked:
+    """One search, as `DenseSearcher.search` was asked for it."""
 
-        def work(some: slice) -> None:
-            out = (hits.ordinals[some], hits.scores[some], hits.counts[some])
-            rescore(queries[some], vectors, ordinals, rows[some], *out)
+    queries: NDArray[np.float32]
+    k: int
+    threads: int
+    device: str | None
+    allowed: NDArray[np.bool_] | None
+    exact: bool
 
-        in_parts(len(queries), threads, work)
+
+def _approximately(part: _Part, asked: _Asked, hits: Hits, mask: NDArray[np.bool_] | None, effort: Effort) -> None:
+    """Fill in the hits among what the part's index finds."""
+    from retrieval.index.kernels.rescoring import rescore
+
+    index = part.index_on(asked.device)
+    width, found = effort.width, max(effort.depth * effort.refine, hits.scores.shape[1])
+    if mask is not None:
+        # What is allowed stands farther away, by as much as there is less of it; and not everywhere alike.
+        share = mask.mean()
+        width, found = int(_APART * width / share), int(found if index.is_exact else found / share)
+    rows = index.candidates(asked.queries, found, width, asked.threads, mask)
+    vectors, ordinals = part.reader.checked(rows), part.ordinals
+
+    def work(some: slice) -> None:
+        out = (hits.ordinals[some], hits.scores[some], hits.counts[some])
+        rescore(asked.queries[some], vectors, ordinals, rows[some], *out)
+
+    in_parts(len(asked.queries), asked.threads, work)
 
 
 def _best(found: Sequence[Hits], n: int, k: int, kind: ScoreKind) -> Hits:

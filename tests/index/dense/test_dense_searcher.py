@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError
+from retrieval.index.dense import gpu
 from retrieval.index.dense.builder import VectorWriter
+from retrieval.index.dense.exact import propose_on_cpu
+from retrieval.index.dense.faiss_index import FaissIndex, build_index
 from retrieval.index.dense.searcher import DenseSearcher
 from retrieval.index.dense.vectors import VectorReader
 from retrieval.index.storage.files import PlainFolder
@@ -110,15 +113,60 @@ def test_vectors_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
         found.search(np.full((1, 2), np.inf, dtype=np.float32), 1)
 
 
+@pytest.mark.parametrize("k", [1, 30, 700])
+def test_torch_proposes_what_faiss_does(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In blocks, also with fewer vectors in a block than are wanted; on the CPU here, where there is no GPU."""
+    pytest.importorskip("torch")
+    monkeypatch.setattr(gpu, "_ROWS_AT_ONCE", 256)
+    vectors, queries = random_vectors(1000, 48, 1), random_vectors(7, 48, 2)
+    scores, rows = gpu.propose_in_torch(vectors, "cpu")(queries, k)
+    expected, best = propose_on_cpu(vectors, 1)(queries, k)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    assert (rows == best).mean() > 0.99
+
+
+def test_a_device_that_is_not_there_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And the CPU searches."""
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available() or gpu.faiss_gpus():
+        pytest.skip("there is a GPU")
+    gpu._warn_once.cache_clear()
+    made = make(tmp_path, random_vectors(50, 8, 1))
+    with caplog.at_level("WARNING", logger="retrieval"):
+        for _ in range(2):
+            assert made.search(random_vectors(2, 8, 2), 3, device="cuda:7").counts.tolist() == [3, 3]
+    assert caplog.text.count("no GPU for device cuda:7") == 1
+
+
 @pytest.mark.gpu
-def test_the_gpu_gives_what_the_cpu_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by", ["faiss", "torch"])
+def test_the_gpu_gives_what_the_cpu_gives(by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ordinals and scores agree to the bit, as both are scored again the same way."""
-    faiss = pytest.importorskip("faiss")
-    if not hasattr(faiss, "get_num_gpus") or faiss.get_num_gpus() == 0:
+    torch = pytest.importorskip("torch")
+    if by == "faiss" and not gpu.faiss_gpus():
         pytest.skip("faiss sees no GPU")
+    if by == "torch":
+        if not torch.cuda.is_available():
+            pytest.skip("torch sees no GPU")
+        monkeypatch.setattr(gpu, "faiss_gpus", list)
     vectors, queries = random_vectors(20_000, 128, 1), random_vectors(64, 128, 2)
-    on_gpu = make(tmp_path, vectors).search(queries, 100)
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
-    on_cpu = searcher(tmp_path, 1.0, len(vectors)).search(queries, 100)
+    made = make(tmp_path, vectors)
+    on_gpu, on_cpu = (made.search(queries, 100, device=device) for device in ("cuda", "cpu"))
     np.testing.assert_array_equal(on_gpu.ordinals, on_cpu.ordinals)
     np.testing.assert_array_equal(on_gpu.scores, on_cpu.scores)
+
+
+@pytest.mark.gpu
+def test_inverted_lists_on_the_gpu_find_what_those_on_the_cpu_do(tmp_path: Path) -> None:
+    """Nearly the same rows, with the same width; a copy on a GPU and back is as it was."""
+    faiss = pytest.importorskip("faiss")
+    if not gpu.faiss_gpus():
+        pytest.skip("faiss sees no GPU")
+    vectors, queries = random_vectors(20_000, 64, 1), random_vectors(64, 64, 2)
+    index = build_index("IVF64,Flat", vectors, lambda done: None)
+    on_gpu = gpu.clone_to_gpus(index, gpu.faiss_gpus()[:1])
+    found, moved = FaissIndex(index), gpu.on_gpus(FaissIndex(index), "cuda")
+    rows, others = (one.candidates(queries, 10, 8, 1) for one in (found, moved))
+    assert np.mean([len(set(one) & set(other)) / 10 for one, other in zip(rows, others, strict=True)]) > 0.99
+    back = faiss.index_gpu_to_cpu(on_gpu)
+    np.testing.assert_array_equal(FaissIndex(back).candidates(queries, 10, 8, 1), rows)

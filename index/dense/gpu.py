@@ -1,0 +1,134 @@
+"""Search on GPUs: by faiss-gpu, or blockwise in torch where faiss has no GPU build. Candidates only, as on the CPU."""
+
+import logging
+import sys
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.index.dense.exact import Propose
+from retrieval.index.dense.faiss_index import FaissIndex, import_faiss
+
+__all__ = ["clone_to_gpus", "faiss_gpus", "on_gpus", "propose_in_torch", "propose_on_gpu"]
+
+_LOG = logging.getLogger("retrieval")
+
+# FAISS' selection on a GPU keeps at most this many hits.
+_MOST = 2048
+
+# Memory of a GPU that FAISS takes for what is passing, and vectors that torch compares at once.
+_TEMPORARY_BYTES = 256 << 20
+_ROWS_AT_ONCE = 1 << 18
+
+
+def propose_on_gpu(vectors: NDArray[np.float32], device: str | None) -> Propose | None:
+    """A search over vectors, (n, d), that a GPU holds; None for the CPU, with one warning if a GPU was asked for.
+
+    Args:
+        vectors: float32; of several GPUs each holds a part of them.
+        device: `cpu`, `cuda`, `cuda:1`, or None for a GPU if there is one.
+    """
+    if device is not None and not device.startswith("cuda"):
+        return None
+    if gpus := faiss_gpus():
+        return _propose_in_faiss(vectors, gpus if device in (None, "cuda") else [int(str(device).partition(":")[2])])
+    torch = _torch(import_it=device is not None)
+    if torch and torch.cuda.is_available():
+        return propose_in_torch(vectors, device or "cuda")
+    if device is not None:
+        _warn_once(device)
+    return None
+
+
+@cache
+def _warn_once(device: str) -> None:
+    _LOG.warning("no GPU for device %s: the CPU searches vectors", device)
+
+
+def faiss_gpus() -> list[int]:
+    """The numbers of the GPUs that FAISS can use; none where it has no GPU build."""
+    faiss = import_faiss()
+    return list(range(faiss.get_num_gpus())) if hasattr(faiss, "get_num_gpus") else []
+
+
+def _torch(*, import_it: bool) -> Any:
+    """The module torch; where nobody asked for a GPU only if an encoder has loaded it."""
+    if import_it:
+        try:
+            import torch  # noqa: F401
+        except ImportError:
+            return None
+    return sys.modules.get("torch")
+
+
+def clone_to_gpus(index: Any, gpus: list[int], *, replicate: bool = False) -> Any:
+    """A copy of an index of FAISS on some GPUs: in parts, or whole on each of them; an error if it has no such form."""
+    faiss = import_faiss()
+    resources = []
+    for _ in gpus:
+        own = faiss.StandardGpuResources()
+        own.setTempMemory(_TEMPORARY_BYTES)
+        resources.append(own)
+    options = faiss.GpuMultipleClonerOptions()
+    options.shard = not replicate and len(gpus) > 1
+    vector, numbers = faiss.GpuResourcesVector(), faiss.Int32Vector()
+    for number, own in zip(gpus, resources, strict=True):
+        numbers.push_back(number)
+        vector.push_back(own)
+    clone = faiss.index_cpu_to_gpu_multiple(vector, numbers, index, options)
+    clone.kept = resources
+    return clone
+
+
+def _propose_in_faiss(vectors: NDArray[np.float32], gpus: list[int]) -> Propose:
+    faiss = import_faiss()
+    flat = faiss.IndexFlatIP(vectors.shape[1])
+    flat.add(vectors)
+    index = clone_to_gpus(flat, gpus)
+
+    def propose(queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        if k > _MOST:
+            scores, rows = faiss.knn(queries, vectors, k, faiss.METRIC_INNER_PRODUCT)
+        else:
+            scores, rows = index.search(queries, k)
+        return scores, rows
+
+    return propose
+
+
+def propose_in_torch(vectors: NDArray[np.float32], device: str) -> Propose:
+    """The same by torch: blocks of vectors are compared one after the other, and the best of all so far are kept.
+
+    Args:
+        vectors: (n, d), which the device must have room for.
+        device: torch's name of it.
+    """
+    import torch
+
+    held = [
+        torch.from_numpy(np.array(vectors[start : start + _ROWS_AT_ONCE])).to(device)
+        for start in range(0, len(vectors), _ROWS_AT_ONCE)
+    ]
+
+    def propose(queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        asked = torch.from_numpy(queries).to(device)
+        scores = torch.empty((len(queries), 0), device=device)
+        rows = torch.empty((len(queries), 0), dtype=torch.int64, device=device)
+        for number, block in enumerate(held):
+            best = (asked @ block.T).topk(min(k, len(block)))
+            scores = torch.cat([scores, best.values], dim=1)
+            rows = torch.cat([rows, best.indices + number * _ROWS_AT_ONCE], dim=1)
+            scores, order = scores.topk(min(k, scores.shape[1]))
+            rows = rows.gather(1, order)
+        return scores.cpu().numpy(), rows.cpu().numpy()
+
+    return propose
+
+
+def on_gpus(index: FaissIndex, device: str | None) -> FaissIndex:
+    """The index on the GPUs where FAISS has such a form of it, else as it is."""
+    if (device is not None and not device.startswith("cuda")) or not (gpus := faiss_gpus()):
+        return index
+    return index.moved(lambda inner: clone_to_gpus(inner, gpus))
