@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from retrieval.errors import RetrievalError
     from retrieval.evaluating import evaluate
     from retrieval.fusion import MinMax, ReciprocalRank, ZScore
+    from retrieval.index.dense.options import DenseOptions
     from retrieval.index.lexical.analyzer import AnalyzerSettings
     from retrieval.index.lexical.bm25 import BM25
     from retrieval.index.lucene.options import LuceneOptions
@@ -28,6 +29,7 @@ __all__ = [
     "ByHeadings",
     "BySentences",
     "ByWords",
+    "DenseOptions",
     "Document",
     "EncoderCard",
     "Hit",
@@ -56,6 +58,7 @@ _HOMES = {
     "ByHeadings": "retrieval.chunking",
     "BySentences": "retrieval.chunking",
     "ByWords": "retrieval.chunking",
+    "DenseOptions": "retrieval.index.dense.options",
     "Document": "retrieval.types",
     "EncoderCard": "retrieval.types",
     "Hit": "retrieval.types",
