@@ -27,6 +27,7 @@ class Journal(BaseModel):
         complete: whether the corpus has been read to its end.
         encoded: documents that have been through the encoder.
         largest_norm: of their vectors.
+        quantised, sparse_quantised: the digests of the encoders' int8 models, where they have them.
         sparse_encoded: documents whose sparse vectors are there.
         store, vectors, postings, entries: the marks of files of documents, of vectors, of all shards' postings, and of
             sparse vectors.
@@ -42,6 +43,8 @@ class Journal(BaseModel):
     complete: bool = False
     encoded: int = 0
     largest_norm: float = 0.0
+    quantised: str | None = None
+    sparse_quantised: str | None = None
     sparse_encoded: int = 0
     store: dict[str, Mark] = {}
     vectors: dict[str, Mark] = {}

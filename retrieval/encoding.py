@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from retrieval.errors import UnfinishedBuildError
 from retrieval.index.dense.builder import VectorWriter
 from retrieval.index.documents.store import StoreReader
 from retrieval.index.journal import Journal
 from retrieval.index.sparse.builder import EntryWriter
 from retrieval.index.storage.files import PlainFolder
-from retrieval.protocols import Encoder, Progress, SparseEncoder
+from retrieval.protocols import Calibrated, Encoder, Progress, SparseEncoder
 from retrieval.streams import windows
 from retrieval.types import SparseVectors
 from retrieval.vectors import VectorFile
@@ -41,6 +42,7 @@ def encode_dense(encoder: Encoder, folder: Path, journal: Journal, note: Note, p
         progress: told of documents encoded.
     """
     done, norm = journal.encoded, journal.largest_norm
+    note(quantised=_calibrated(encoder, folder, journal.rows, journal.quantised))
     with VectorWriter(folder, encoder.card.dimensions, marks=journal.vectors, largest_norm=norm) as vectors:
         for block, tell in _blocks(folder, done, journal.rows, "encode", progress):
             filled, on_batch = _filled(block, tell)
@@ -64,6 +66,8 @@ def encode_sparse(
         progress: told of documents encoded.
     """
     done = journal.sparse_encoded
+    if not isinstance(source, VectorFile):
+        note(sparse_quantised=_calibrated(source, folder, journal.rows, journal.sparse_quantised))
     ids = _ids(folder, done) if isinstance(source, VectorFile) else iter(())
     with EntryWriter(work, marks=journal.entries) as entries:
         for block, tell in _blocks(folder, done, journal.rows, "encode sparsely", progress):
@@ -75,6 +79,30 @@ def encode_sparse(
                 entries.add(spread(vectors, [row - done for row, _ in filled], len(block)))
             done += len(block)
             note(entries=entries.sync(), sparse_encoded=done)
+
+
+def _calibrated(encoder: Encoder | SparseEncoder, folder: Path, rows: int, before: str | None) -> str | None:
+    """Let an encoder see a sample of the documents, if it wants one; the digest of what it made of it.
+
+    An error if that is not the one of an interrupted build.
+    """
+    if isinstance(encoder, Calibrated) and encoder.sample:
+        encoder.calibrate(_sample(folder, rows, encoder.sample))
+    quantised = encoder.card.quantised
+    if before not in (None, quantised):
+        raise UnfinishedBuildError(
+            f"{folder.parent}: work was interrupted here, with another int8 model than {quantised}",
+            hint="discard it: --restart",
+        )
+    return quantised
+
+
+def _sample(folder: Path, rows: int, count: int) -> list[str]:
+    """The texts of so many documents, drawn at random; fewer where fewer are not empty."""
+    store = StoreReader(PlainFolder(folder))
+    drawn = np.random.default_rng(0).permutation(rows)[: 2 * count]
+    texts = (next(store.contents(row)) for row in drawn.tolist())
+    return list(islice((text for text in texts if text), count))
 
 
 def _blocks(folder: Path, done: int, total: int, stage: str, progress: Progress) -> Iterator[tuple[Block, Tell]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoders.dense import check_card, load_encoder
+from retrieval.encoders.runtimes.precision import for_queries
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import ArtifactMissingError, InputError
 from retrieval.fusion import Fusion, MinMax, fuse
@@ -55,12 +56,14 @@ Filter = Mapping[str, Any]
 def load_query_encoder(index: Index, device: str | None = None, *, model: str | None = None) -> Encoder:
     """The encoder that the index' dense part was built with; an error if there is no such part, or not this model.
 
-    `model` says where it is now, where that is not the place or name it had.
+    `model` says where it is now, where that is not the place or name it had. Queries are encoded in the precision of
+    the documents, but in float32 where that is int8 or one that this machine has not.
     """
     if index.manifest.dense is None:
         raise ArtifactMissingError(f"{index.path} has no dense part", hint="build it with one: --dense MODEL")
     card = index.manifest.dense.encoder
-    return load_encoder(model or card.model, device=device, expected=card)
+    precision = for_queries(card.precision, device)
+    return load_encoder(model or card.model, device=device, precision=precision, expected=card)
 
 
 def load_sparse_query_encoder(index: Index, device: str | None = None, *, model: str | None = None) -> SparseEncoder:

@@ -1,14 +1,14 @@
 """The seams between the rooms: what an encoder and a searcher must offer, and nothing more."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.types import EncoderCard, Hits, SparseVectors
 
-__all__ = ["Encoder", "Progress", "Searcher", "SparseEncoder", "silent"]
+__all__ = ["Calibrated", "Encoder", "Progress", "Searcher", "SparseEncoder", "silent"]
 
 
 class Progress(Protocol):
@@ -51,6 +51,18 @@ class SparseEncoder(Protocol):
 
     def literal_tokens(self, text: str) -> set[str]:
         """The tokens that stand in a text; what its vector holds beside them is expansion."""
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """An encoder that may have to see texts of the corpus before it encodes the first."""
+
+    @property
+    def sample(self) -> int:
+        """How many it wants; 0 if none, or if it has seen them."""
+
+    def calibrate(self, texts: Sequence[str]) -> None:
+        """Let it see them, drawn at random; its card says what became of it."""
 
 
 Q_contra = TypeVar("Q_contra", contravariant=True)

@@ -92,7 +92,9 @@ class EncoderCard:
         pooling: how token vectors become one.
         modules: what it is made of, in order.
         prompts: what is put in front of queries and documents.
-        precision: of its parameters.
+        precision: of the arithmetic that makes the vectors of documents: `float32`, `bfloat16`, `float16` or `int8`.
+        runtime: what runs the model: `torch`, `openvino` or `onnx`.
+        quantised: in int8, a digest of the quantised model, once it is calibrated.
         top_terms: of a sparse encoder, how many of the largest weights of a `query` and of a `document` are kept; a
             side that is not named keeps all.
     """
@@ -107,10 +109,15 @@ class EncoderCard:
     modules: tuple[str, ...] = ()
     prompts: Mapping[str, str] = field(default_factory=dict)
     precision: str = "float32"
+    runtime: str = "torch"
+    quantised: str | None = None
     top_terms: Mapping[str, int] = field(default_factory=dict)
 
     def differences(self, other: "EncoderCard") -> list[str]:
-        """The fields that make the vectors of two encoders incomparable; the name and place of a model do not."""
+        """The fields that make the vectors of two encoders incomparable.
+
+        The name and place of a model do not, nor does the precision in which it is run.
+        """
         named = ("dimensions", "similarity", "weights", "max_length", "pooling", "prompts", "top_terms")
         return [name for name in named if getattr(self, name) != getattr(other, name)]
 

@@ -1,94 +1,260 @@
 """Dense encoders: any model that sentence-transformers loads."""
 
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoders.models import check_card, locate, model_name, quiet, weights_digest
-from retrieval.errors import MissingExtraError, ModelError
+from retrieval.encoders.runtimes.bodies import Body, body_of, example_of
+from retrieval.encoders.runtimes.openvino_body import OpenVinoBody
+from retrieval.encoders.runtimes.pipeline import run_model
+from retrieval.encoders.runtimes.precision import Choice, choose
+from retrieval.encoders.runtimes.quantising import CALIBRATED_BY, CHECKED_BY, int8_body, kept_by_digest
+from retrieval.errors import InputError, MissingExtraError, ModelError
 from retrieval.types import EncoderCard
 
 __all__ = ["DenseEncoder", "check_card", "load_encoder"]
 
-# Texts handed to the model in one call: it sorts and batches them, and progress is told after each call.
-_TEXTS_AT_ONCE = 32
+_LOG = logging.getLogger("retrieval")
+
+# Of different lengths; a model that another runtime is to run is converted and checked with them.
+_EXAMPLES = ["solar wind", "what makes the sky glow at night?"]
+# What prompts of documents are called in sentence-transformers; the first that a model has counts.
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
-def load_encoder(model: str, *, device: str | None = None, expected: EncoderCard | None = None) -> "DenseEncoder":
+def load_encoder(
+    model: str,
+    *,
+    device: str | None = None,
+    precision: str | None = None,
+    runtime: str | None = None,
+    dimensions: int | None = None,
+    batch_tokens: int | None = None,
+    expected: EncoderCard | None = None,
+) -> "DenseEncoder":
     """Load `minilm`, a local folder or a model of the Hugging Face hub; on a GPU where torch sees one.
 
     Args:
         model: what to load.
         device: torch's name of a device; None takes the best there is.
+        precision: in which documents are encoded: `fp32`, `bf16`, `fp16`, `int8`, or `auto`; None takes the expected
+            one, or `auto`. Queries are encoded in the same, but for int8: there they are encoded in float32.
+        runtime: what runs the model: `torch`, `openvino`, `onnx`, or `auto`, which None stands for.
+        dimensions: keep that many of a vector's first ones, as models that were trained for it allow; None keeps all,
+            or as many as expected.
+        batch_tokens: tokens that go through the model together, padding included; None takes what suits the device.
         expected: the card that an index was built with; a model whose vectors would not fit it is an error.
 
     Raises:
-        MissingExtraError: sentence-transformers is not installed.
-        ModelError: the model cannot be found or loaded, compares vectors by a distance, or is not the expected one.
+        InputError: an unknown precision or runtime, two that do not go together, or more dimensions than there are.
+        MissingExtraError: sentence-transformers, or the runtime, is not installed.
+        ModelError: the model cannot be found or loaded, compares vectors by a distance, is not the expected one, or
+            cannot be run by the runtime that was asked for.
+
+    Source: for dimensions Kusupati et al., Matryoshka representation learning (2022).
     """
-    encoder = DenseEncoder(model, device=device)
+    precision = precision or (expected.precision if expected else None)
+    encoder = DenseEncoder(
+        model, device=device, precision=precision, runtime=runtime, dimensions=dimensions, batch_tokens=batch_tokens
+    )
     if expected:
+        if dimensions is None and expected.dimensions < encoder.card.dimensions:
+            encoder.card = replace(encoder.card, dimensions=expected.dimensions)
         check_card(encoder.card, expected)
+        if expected.quantised and encoder.sample:
+            encoder.restore(expected.quantised)
     return encoder
 
 
 class DenseEncoder:
-    """A sentence-transformers model, with the settings it declares: pooling, prompts, length and similarity."""
+    """A sentence-transformers model, with the settings it declares: pooling, prompts, length and similarity.
 
-    def __init__(self, model: str, *, device: str | None = None) -> None:
-        self._model = _load(locate(model), model, device)
-        self.card = _card(self._model, model_name(model))
+    Arguments and errors are those of `load_encoder`.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        device: str | None = None,
+        precision: str | None = None,
+        runtime: str | None = None,
+        dimensions: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> None:
+        choice = choose(precision, runtime, device)
+        self._source = locate(model)
+        self._model = _load(self._source, model, choice)
+        self.card = _card(self._model, model_name(model), choice, dimensions)
+        self._batching = choice.batching(batch_tokens, whole=getattr(self._model[0], "can_flatten_inputs", False))
+        self._body: Body | None = None
+        if choice.runtime != "torch":
+            self._states = _states(self._model, model)
+        if choice.runtime != "torch" and choice.precision != "int8":
+            self._body = body_of(self._states, self._tokenize(_EXAMPLES, "document"), choice, model)
+            self.card = replace(self.card, runtime=choice.runtime if self._body else "torch")
+        if self._body is None:
+            _convert(self._model, choice.floats)
+
+    @property
+    def sample(self) -> int:
+        """How many texts of the corpus it wants to be calibrated by, before it encodes documents; 0 if none."""
+        return CALIBRATED_BY + CHECKED_BY if self.card.precision == "int8" and self._body is None else 0
+
+    def calibrate(self, texts: Sequence[str]) -> None:
+        """Quantise the model by texts of the corpus, or take what an earlier calibration by them has left.
+
+        A text without words says nothing; of none at all nothing can be learned, so they are taken as they come later.
+        """
+        if not texts or not self.sample:
+            return
+        self._body, calibration = int8_body(
+            self._states,
+            lambda some: self._tokenize(some, "document"),
+            texts,
+            card=self.card,
+            source=self._source,
+            vectors=lambda some, body: self._run(some, "document", body, _nobody),
+        )
+        self.card = replace(self.card, quantised=calibration.quantised)
+        _LOG.warning("%s", calibration)
+
+    def restore(self, quantised: str) -> None:
+        """Take the int8 model with this digest, as an index was built with it.
+
+        Raises:
+            ModelError: it is not kept any more.
+        """
+        path = kept_by_digest(quantised, self._source)
+        self._body = OpenVinoBody(path, list(example_of(self._tokenize(_EXAMPLES, "document"))), "float32")
+        self.card = replace(self.card, quantised=quantised)
 
     def encode_documents(self, texts: Sequence[str], on_batch: Callable[[int], None]) -> NDArray[np.float32]:
-        """(n, d) vectors in the order of the texts; `on_batch` hears how many more are done."""
-        return self._encode(self._model.encode_document, texts, on_batch)
+        """(n, d) vectors in the order of the texts; `on_batch` hears how many more are done.
+
+        In int8, the first texts calibrate a model that has not been.
+        """
+        self.calibrate(texts[: self.sample])
+        return self._run(texts, "document", self._body, on_batch)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) vectors in the order of the texts."""
-        return self._encode(self._model.encode_query, texts, lambda done: None)
+        return self._run(texts, "query", None if self.card.precision == "int8" else self._body, _nobody)
 
-    def _encode(
-        self, encode: Callable[..., Any], texts: Sequence[str], on_batch: Callable[[int], None]
+    def _run(
+        self, texts: Sequence[str], side: str, body: Body | None, on_batch: Callable[[int], None]
     ) -> NDArray[np.float32]:
-        vectors = np.empty((len(texts), self.card.dimensions), dtype=np.float32)
-        # Longest first: texts of one length are padded least, and the largest batch fails first if memory is short.
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        for start in range(0, len(order), _TEXTS_AT_ONCE):
-            part = order[start : start + _TEXTS_AT_ONCE]
-            vectors[part] = encode(
-                [texts[i] for i in part],
-                normalize_embeddings=self.card.similarity == "cosine",
-                show_progress_bar=False,
-            )
-            on_batch(len(part))
-        return vectors
+        rows = run_model(
+            texts,
+            lambda some: self._tokenize(some, side),
+            lambda features: self._vectors(features, side, body),
+            lambda vectors: vectors.cpu().numpy(),
+            self._batching,
+            on_batch,
+        )
+        return np.stack(rows) if rows else np.empty((0, self.card.dimensions), dtype=np.float32)
+
+    def _tokenize(self, texts: list[str], side: str) -> dict[str, Any]:
+        features: dict[str, Any] = self._model.preprocess(texts, prompt=_prompt(self._model, side), task=side)
+        return features
+
+    def _vectors(self, features: dict[str, Any], side: str, body: Body | None) -> Any:
+        """(n, d) float32 on the device."""
+        import torch
+        from sentence_transformers.util import batch_to_device
+
+        with torch.inference_mode():
+            if body is None:
+                found = self._model(batch_to_device(features, self._model.device), task=side)
+            else:
+                found = {**features, "token_embeddings": body(features)}
+                for module in list(self._model)[1:]:
+                    found = module(found)
+            vectors = found["sentence_embedding"].float()[:, : self.card.dimensions]
+            return torch.nn.functional.normalize(vectors) if self.card.similarity == "cosine" else vectors
 
 
-def _load(source: str, name: str, device: str | None) -> Any:
+def _nobody(done: int) -> None:
+    """Tell nobody."""
+
+
+def _load(source: str, name: str, choice: Choice) -> Any:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise MissingExtraError("sentence-transformers", "models", "encoding") from error
     try:
         with quiet():
-            return SentenceTransformer(source, device=device)
+            return SentenceTransformer(source, device=choice.device, model_kwargs=_attention(choice)).eval()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelError(
             f"model {name!r} cannot be loaded: {error}", hint="name a local folder, a Hugging Face id, or minilm"
         ) from error
 
 
-def _card(model: Any, name: str) -> EncoderCard:
+def _attention(choice: Choice) -> dict[str, str]:
+    """Attention over texts side by side without padding, where a GPU and what is installed allow it."""
+    from transformers.utils.import_utils import is_flash_attn_2_available
+
+    half = choice.precision in ("bfloat16", "float16")
+    flash = choice.device.startswith("cuda") and half and is_flash_attn_2_available()
+    return {"attn_implementation": "flash_attention_2"} if flash else {}
+
+
+def _states(model: Any, name: str) -> Any:
+    """The part of a model that another runtime can run."""
+    from retrieval.encoders.neural.states import TokenStates
+
+    if type(model[0]).__name__ != "Transformer":
+        raise ModelError(f"model {name!r} begins with no transformer: torch runs it", hint="--runtime torch")
+    model.float()
+    return TokenStates(model[0])
+
+
+def _convert(model: Any, precision: str) -> None:
+    """Set what torch computes in; what comes after the transformer stays in float32, where it costs little."""
+    import torch
+
+    dtype = getattr(torch, precision)
+    if type(model[0]).__name__ != "Transformer":
+        model.to(dtype)
+        return
+    model.float()
+    if dtype == torch.float32:
+        return
+    model[0].to(dtype)
+    model[0].register_forward_hook(lambda module, given, found: {name: _exact(value) for name, value in found.items()})
+
+
+def _exact(value: Any) -> Any:
+    return value.float() if getattr(value, "is_floating_point", lambda: False)() else value
+
+
+def _prompt(model: Any, side: str) -> str | None:
+    """What sentence-transformers puts in front of a text of this side."""
+    names = ("query",) if side == "query" else _DOCUMENT_PROMPTS
+    found = next((name for name in names if name in model.prompts), model.default_prompt_name)
+    prompt: str | None = model.prompts.get(found)
+    return prompt
+
+
+def _card(model: Any, name: str, choice: Choice, dimensions: int | None) -> EncoderCard:
     """What decides the vectors of a loaded model."""
     similarity = str(model.similarity_fn_name or "cosine")
     if similarity not in ("cosine", "dot"):
         raise ModelError(f"model {name!r} compares vectors by {similarity}; an index knows cosine and dot")
+    width = model.get_embedding_dimension()
+    if dimensions is not None and not 1 <= dimensions <= width:
+        raise InputError(f"model {name!r} has {width} dimensions, so {dimensions} cannot be kept")
     pooling = [module.get_config_dict() for module in model if type(module).__name__ == "Pooling"]
     return EncoderCard(
         model=name,
-        dimensions=model.get_embedding_dimension(),
+        dimensions=dimensions or width,
         similarity=similarity,
         weights=weights_digest(model),
         revision=getattr(getattr(model[0], "config", None), "_commit_hash", None),
@@ -96,5 +262,6 @@ def _card(model: Any, name: str) -> EncoderCard:
         pooling=pooling[0]["pooling_mode"] if pooling else None,
         modules=tuple(type(module).__name__ for module in model),
         prompts=dict(model.prompts),
-        precision=str(next(model.parameters()).dtype).removeprefix("torch."),
+        precision=choice.precision,
+        runtime=choice.runtime,
     )

@@ -1,16 +1,23 @@
 """Learned-sparse encoders: SPLADE and its kin, with two models or without one for queries, and echoes."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoders.layout import SIDES, Layout, Part, read_layout
 from retrieval.encoders.models import check_card, model_name, weights_digest
+from retrieval.encoders.runtimes.bodies import Body, body_of, example_of
+from retrieval.encoders.runtimes.openvino_body import OpenVinoBody
+from retrieval.encoders.runtimes.pipeline import run_model
+from retrieval.encoders.runtimes.precision import Choice, choose, precision_name
+from retrieval.encoders.runtimes.quantising import CALIBRATED_BY, CHECKED_BY, int8_body, kept_by_digest
 from retrieval.encoders.tokens import Tokens, TokenTable
 from retrieval.errors import InputError, MissingExtraError
 from retrieval.files import sha256_of
@@ -21,12 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = ["SparseModel", "load_sparse_encoder"]
 
-# Texts that go through the model together; progress is told after each such batch.
-_TEXTS_AT_ONCE = 32
-_PRECISIONS = ("float32", "bfloat16")
+_LOG = logging.getLogger("retrieval")
+
+# Of different lengths; a model that another runtime is to run is converted and checked with them.
+_EXAMPLES = ["solar wind", "what makes the sky glow at night?"]
 # What decides how a text becomes tokens, in whichever of these a model keeps it.
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "tokenizer.model")
 
+T = TypeVar("T")
 Vector = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 
@@ -38,6 +47,8 @@ def load_sparse_encoder(
     query_top: int | None = None,
     document_top: int | None = None,
     precision: str | None = None,
+    runtime: str | None = None,
+    batch_tokens: int | None = None,
 ) -> "SparseModel":
     """Load a local folder or a model of the Hugging Face hub; on a GPU where torch sees one.
 
@@ -51,22 +62,33 @@ def load_sparse_encoder(
         expected: the card that an index was built with; a model whose vectors would not fit it is an error.
         query_top: how many of a query's largest weights are kept; None keeps all, or as many as expected.
         document_top: the same of a document.
-        precision: of the parameters, `float32` or `bfloat16`; None takes the expected one, or the first.
+        precision: in which documents are encoded: `fp32`, `bf16`, `fp16`, `int8`, or `auto`; None takes the expected
+            one, or `auto`. Queries are encoded by torch, in the same, but for int8: there in float32.
+        runtime: what runs the model for documents: `torch`, `openvino`, `onnx`, or `auto`, which None stands for.
+        batch_tokens: tokens that go through the model together, padding included; None takes what suits the device.
 
     Raises:
-        InputError: a number of weights below one, or an unknown precision.
+        InputError: a number of weights below one, an unknown precision or runtime, or two that do not go together.
         MissingExtraError: a package that it needs is not installed.
-        ModelError: the model cannot be found or loaded, is no learned-sparse encoder, or is not the expected one.
+        ModelError: the model cannot be found or loaded, is no learned-sparse encoder, is not the expected one, or
+            cannot be run by the runtime that was asked for.
     """
-    precision = precision or (expected.precision if expected else _PRECISIONS[0])
-    if precision not in _PRECISIONS:
-        raise InputError(f"precision is {precision!r}", hint=f"one of {', '.join(_PRECISIONS)}")
     tops = {**(expected.top_terms if expected else {}), **_tops(query_top, document_top)}
+    settled = precision_name(precision or (expected.precision if expected else "auto"))
     name = model_name(model)
     layout = read_layout(model, name)
-    encoder = SparseModel(layout, _card(layout, name, precision, tops, _digest(layout)), device=device)
+    choice: Choice | None = None
+    ran = expected.runtime if expected else runtime or "torch"
+    # A question that needs no model does not load torch either, if there is nothing to be found out.
+    if layout.query.kind != "table" or settled == "auto" or not (expected or (settled, ran) == ("float32", "torch")):
+        choice = choose(settled, runtime, device)
+        settled, ran = choice.precision, choice.runtime
+    card = replace(_card(layout, name, settled, tops, _digest(layout)), runtime=ran)
+    encoder = SparseModel(layout, card, choice=choice, runtime=runtime, device=device, batch_tokens=batch_tokens)
     if expected:
         check_card(encoder.card, expected)
+        if expected.quantised and encoder.sample:
+            encoder.restore(expected.quantised)
     return encoder
 
 
@@ -76,20 +98,33 @@ class SparseModel:
     Args:
         layout: which part encodes which side.
         card: what decides the vectors.
+        choice: how the model is run; None settles it when the model is needed, from the card and what follows.
+        runtime: what was asked for.
         device: torch's name of a device; None takes the best there is.
+        batch_tokens: tokens that go through the model together; None takes what suits the device.
         model: what the parts are, if they are loaded already.
     """
 
     def __init__(
-        self, layout: Layout, card: EncoderCard, *, device: str | None = None, model: "Splade | None" = None
+        self,
+        layout: Layout,
+        card: EncoderCard,
+        *,
+        choice: Choice | None = None,
+        runtime: str | None = None,
+        device: str | None = None,
+        batch_tokens: int | None = None,
+        model: "Splade | None" = None,
     ) -> None:
         self._layout = layout
-        self._device = device
+        self._given_choice = choice
+        self._runtime, self._device, self._batch_tokens = runtime, device, batch_tokens
         self._given = model
+        self._quantised: Body | None = None
         self.card = card
         if layout.query.kind != "table":
             # An error in the model comes at once, not after a corpus was read.
-            self._model  # noqa: B018
+            self._body  # noqa: B018
 
     @classmethod
     def of(cls, model: "Splade", *, query_top: int | None = None, document_top: int | None = None) -> "SparseModel":
@@ -103,16 +138,52 @@ class SparseModel:
         layout = Layout(query=query.part, document=document.part, prompts=prompts, revision=model.revision)
         precision = str(model.document.headless.weight.dtype).removeprefix("torch.")
         card = _card(layout, model.name, precision, _tops(query_top, document_top), weights_digest(model))
-        return cls(layout, card, model=model)
+        choice = Choice(device=str(model.document.special.device), precision=precision, runtime="torch")
+        return cls(layout, card, choice=choice, model=model)
+
+    @property
+    def sample(self) -> int:
+        """How many texts of the corpus it wants to be calibrated by, before it encodes documents; 0 if none."""
+        return CALIBRATED_BY + CHECKED_BY if self.card.precision == "int8" and self._quantised is None else 0
+
+    def calibrate(self, texts: Sequence[str]) -> None:
+        """Quantise the model by texts of the corpus, or take what an earlier calibration by them has left."""
+        if not texts or not self.sample:
+            return
+        part = self._model.document
+        self._quantised, calibration = int8_body(
+            part.headless,
+            part.tokenize,
+            texts,
+            card=self.card,
+            source=self._source,
+            vectors=lambda some, body: np.stack(self._run(some, "document", body, _as_arrays)),
+        )
+        self.card = replace(self.card, quantised=calibration.quantised)
+        _LOG.warning("%s", calibration)
+
+    def restore(self, quantised: str) -> None:
+        """Take the int8 model with this digest, as an index was built with it.
+
+        Raises:
+            ModelError: it is not kept any more.
+        """
+        names = list(example_of(self._model.document.tokenize(_EXAMPLES)))
+        self._quantised = OpenVinoBody(kept_by_digest(quantised, self._source), names, "float32")
+        self.card = replace(self.card, quantised=quantised)
 
     def encode_documents(self, texts: Sequence[str], on_batch: Callable[[int], None]) -> SparseVectors:
-        """Vectors in the order of the texts; `on_batch` hears how many more are done."""
-        return self._vectors(self._encode(texts, "document", on_batch))
+        """Vectors in the order of the texts; `on_batch` hears how many more are done.
+
+        In int8, the first texts calibrate a model that has not been.
+        """
+        self.calibrate(texts[: self.sample])
+        return self._vectors(self._encode(texts, "document", self._quantised or self._body, on_batch))
 
     def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
         """Vectors in the order of the texts."""
         if not self._table:
-            return self._vectors(self._encode(texts, "query", lambda done: None))
+            return self._vectors(self._encode(texts, "query", None, _nobody))
         prompt, top = self.card.prompts.get("query", ""), self.card.top_terms.get("query")
         found = self._table.encode([prompt + text for text in texts])
         return self._vectors([_largest(*vector, top) for vector in found])
@@ -137,37 +208,79 @@ class SparseModel:
             return None
         return TokenTable(query, self.card.model, self.card.dimensions) if query.kind == "table" else None
 
+    @property
+    def _source(self) -> str:
+        """The model's folder, if it is the user's own; of the hub's models the name."""
+        return self.card.model if self._layout.revision else str(self._layout.document.folder)
+
+    @cached_property
+    def _choice(self) -> Choice:
+        return self._given_choice or choose(self.card.precision, self._runtime, self._device)
+
     @cached_property
     def _model(self) -> "Splade":
-        """On the device."""
+        """On the device, in the precision that torch is to have."""
         if self._given:
             return self._given
         try:
-            import torch
+            import torch  # noqa: F401
         except ImportError as error:
             raise MissingExtraError("torch", "models", "encoding") from error
         from retrieval.encoders.neural.splade import Splade
 
-        device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return Splade.of(self._layout, self.card.model, device, precision=self.card.precision)
+        choice = self._choice
+        precision = choice.floats if choice.runtime == "torch" else "float32"
+        return Splade.of(self._layout, self.card.model, choice.device, precision=precision)
 
-    def _encode(self, texts: Sequence[str], side: str, on_batch: Callable[[int], None]) -> list[Vector]:
+    @cached_property
+    def _body(self) -> Body | None:
+        """What runs the model for documents, in floats, if it is not torch."""
+        part, choice = self._model.document, self._choice
+        if choice.precision == "int8":
+            return None
+        with _evaluating(self._model):
+            body = body_of(part.headless, part.tokenize(_EXAMPLES), choice, self.card.model)
+        self.card = replace(self.card, runtime=choice.runtime if body else "torch")
+        return body
+
+    def _encode(
+        self, texts: Sequence[str], side: str, body: Body | None, on_batch: Callable[[int], None]
+    ) -> list[Vector]:
+        top = self.card.top_terms.get(side)
+
+        def fetch(weights: Any) -> list[Vector]:
+            return [_largest(*vector, top) for vector in _rows(weights)]
+
+        return self._run(texts, side, body, fetch, on_batch)
+
+    def _run(
+        self,
+        texts: Sequence[str],
+        side: str,
+        body: Body | None,
+        fetch: Callable[[Any], Sequence[T]],
+        on_batch: Callable[[int], None] = lambda done: None,
+    ) -> list[T]:
+        return run_model(
+            texts,
+            lambda some: self._model.tokenize(some, side),
+            lambda features: self._weights(features, side, body),
+            fetch,
+            self._choice.batching(self._batch_tokens),
+            on_batch,
+        )
+
+    def _weights(self, features: dict[str, Any], side: str, body: Body | None) -> Any:
+        """(n, V) on the device."""
         import torch
 
-        model, top = self._model, self.card.top_terms.get(side)
-        vectors: list[Vector] = [(np.empty(0, np.int32), np.empty(0, np.float32))] * len(texts)
-        # Longest first: texts of one length are padded least, and the largest batch fails first if memory is short.
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        for start in range(0, len(order), _TEXTS_AT_ONCE):
-            part = order[start : start + _TEXTS_AT_ONCE]
-            features = model.tokenize([texts[i] for i in part], side)
-            on_device = {name: values.to(model.document.special.device) for name, values in features.items()}
-            with torch.inference_mode(), _evaluating(model):
-                weights = model(on_device, side)
-            for i, vector in zip(part, _rows(weights), strict=True):
-                vectors[i] = _largest(*vector, top)
-            on_batch(len(part))
-        return vectors
+        model, half = self._model, self._choice.floats == "bfloat16"
+        with torch.inference_mode(), _evaluating(model):
+            if body is None:
+                device = model.document.special.device
+                return model({name: values.to(device) for name, values in features.items()}, side)
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                return model.document.pool(body(features), features)
 
     def _vectors(self, vectors: Sequence[Vector]) -> SparseVectors:
         return SparseVectors(
@@ -176,6 +289,14 @@ class SparseModel:
             columns=np.concatenate([np.empty(0, np.int32), *(columns for columns, _ in vectors)]),
             weights=np.concatenate([np.empty(0, np.float32), *(weights for _, weights in vectors)]),
         )
+
+
+def _nobody(done: int) -> None:
+    """Tell nobody."""
+
+
+def _as_arrays(weights: Any) -> Any:
+    return weights.float().cpu().numpy()
 
 
 @contextmanager

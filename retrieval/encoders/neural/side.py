@@ -77,8 +77,13 @@ class Side(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """(n, V) weights, none below zero; `pooled` (n, length), where it is given, says which tokens count."""
+        return self.pool(
+            self.headless({name: values for name, values in features.items() if name != "pooled"}), features
+        )
+
+    def pool(self, states: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        """The same of the states (n, length, H) that the features have, wherever they come from."""
         pooled = features.get("pooled", features["attention_mask"]).bool()
-        states = self.headless({name: values for name, values in features.items() if name != "pooled"})
         bias = self.headless.bias
         bias = states.new_zeros(self.dimensions) if bias is None else bias
         barred = bias.masked_fill(self.special, -torch.inf)

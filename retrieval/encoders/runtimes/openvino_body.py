@@ -1,0 +1,65 @@
+"""OpenVINO: a model of torch converted, compiled for the CPU, and run."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from retrieval.encoders.models import quiet
+from retrieval.errors import ModelError
+
+__all__ = ["OpenVinoBody", "convert"]
+
+
+class OpenVinoBody:
+    """Features to the states of their tokens, by OpenVINO on the CPU, on as many threads as torch would use.
+
+    Args:
+        model: of OpenVINO, from `convert` or a file.
+        names: the features that it reads, in its order.
+        precision: of its floats, `float32` or `bfloat16`.
+    """
+
+    def __init__(self, model: Any, names: Sequence[str], precision: str) -> None:
+        import openvino
+        import torch
+
+        settings = {
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "NUM_STREAMS": 1,
+        }
+        self._names = list(names)
+        self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+
+    def __call__(self, features: Mapping[str, Any]) -> Any:
+        """(n, length, H) float32 on the CPU."""
+        import torch
+
+        given = [features[name].contiguous().numpy() for name in self._names]
+        return torch.from_numpy(self._request.infer(given, share_inputs=True)[0])
+
+
+def convert(module: Any, example: Mapping[str, Any], name: str) -> Any:
+    """A module that takes a mapping of features, as a model of OpenVINO whose inputs are those of the example.
+
+    Raises:
+        ModelError: it cannot be converted.
+    """
+    import openvino
+    import torch
+
+    from retrieval.encoders.neural.states import Positional
+
+    positional = Positional(module, list(example)).eval()
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), quiet():
+            # Of tracing, and of what transformers does while it is traced: nothing a caller can do about it.
+            warnings.simplefilter("ignore")
+            model = openvino.convert_model(positional, example_input=tuple(example.values()))
+    except Exception as error:  # of many kinds, by what in a model it does not know
+        raise ModelError(f"model {name!r} cannot be converted to OpenVINO: {error}", hint="--runtime torch") from error
+    if len(model.inputs) != len(example):
+        raise ModelError(f"model {name!r} reads not all of {', '.join(example)} in OpenVINO", hint="--runtime torch")
+    for place, feature in zip(model.inputs, example, strict=True):
+        place.get_tensor().set_names({feature})
+    return model
