@@ -125,7 +125,9 @@ def _difference(
     if lexical_options(manifest) != lexical:
         return "other lexical settings"
     if encoder and manifest.dense and encoder.card.differences(manifest.dense.encoder):
-        return "another model"
+        return "another model, or other dimensions of it"
+    if encoder and manifest.dense and encoder.card.precision != manifest.dense.encoder.precision:
+        return f"vectors in {manifest.dense.encoder.precision}"
     if sparse is not None and manifest.sparse and _other_vectors(manifest.sparse, sparse):
         return "other sparse vectors"
     if manifest.chunking or manifest.fingerprint != str(Fingerprint.of(map(digest_of, read_documents(data)))):

@@ -19,10 +19,18 @@ from retrieval.grouping import best_of_each
 from retrieval.index.artifact import PARTS
 from retrieval.indexing import Index
 from retrieval.protocols import Encoder, SparseEncoder
-from retrieval.types import Hit, Hits, Signal, SparseVectors, TermSignal
+from retrieval.types import EncoderCard, Hit, Hits, Signal, SparseVectors, TermSignal
 from retrieval.vectors import StoredQueries
 
-__all__ = ["HYBRID", "STAGES", "Retriever", "load_query_encoder", "load_sparse_query_encoder", "parse_using"]
+__all__ = [
+    "HYBRID",
+    "STAGES",
+    "Retriever",
+    "load_document_encoder",
+    "load_query_encoder",
+    "load_sparse_query_encoder",
+    "parse_using",
+]
 
 STAGES = PARTS
 """What can find documents: each kind of index by itself."""
@@ -59,11 +67,31 @@ def load_query_encoder(index: Index, device: str | None = None, *, model: str | 
     `model` says where it is now, where that is not the place or name it had. Queries are encoded in the precision of
     the documents, but in float32 where that is int8 or one that this machine has not.
     """
-    if index.manifest.dense is None:
-        raise ArtifactMissingError(f"{index.path} has no dense part", hint="build it with one: --dense MODEL")
-    card = index.manifest.dense.encoder
+    card = _dense_card(index)
     precision = for_queries(card.precision, device)
     return load_encoder(model or card.model, device=device, precision=precision, expected=card)
+
+
+def load_document_encoder(index: Index, *, model: str | None = None, **encoding: Any) -> Encoder:
+    """The encoder for documents that are added to the index' dense part, in the precision that the others were.
+
+    Args:
+        index: that has such a part.
+        model: where it is now, where that is not the place or name it had.
+        encoding: what `load_encoder` takes, to run it otherwise.
+
+    Raises:
+        ArtifactMissingError: the index has no dense part.
+        ModelError: this is not the model, or the index' int8 model is not kept here any more.
+    """
+    card = _dense_card(index)
+    return load_encoder(model or card.model, expected=card, **encoding)
+
+
+def _dense_card(index: Index) -> EncoderCard:
+    if index.manifest.dense is None:
+        raise ArtifactMissingError(f"{index.path} has no dense part", hint="build it with one: --dense MODEL")
+    return index.manifest.dense.encoder
 
 
 def load_sparse_query_encoder(index: Index, device: str | None = None, *, model: str | None = None) -> SparseEncoder:
@@ -80,7 +108,8 @@ def load_sparse_query_encoder(index: Index, device: str | None = None, *, model:
             f"the sparse vectors of {index.path} were computed elsewhere, so those of queries must be given",
             hint="give them: --query-vectors FILE, or name their model: --sparse MODEL",
         )
-    return load_sparse_encoder(name, device=device, expected=part.encoder)
+    precision = for_queries(part.encoder.precision, device) if part.encoder else None
+    return load_sparse_encoder(name, device=device, precision=precision, expected=part.encoder)
 
 
 class Retriever:

@@ -10,7 +10,15 @@ import typer
 
 from retrieval.cli.console import progress, say
 from retrieval.cli.info import DirectoryArgument
-from retrieval.cli.options import DeviceOption, DocumentTopOption, QueryTopOption
+from retrieval.cli.options import (
+    BatchTokensOption,
+    DeviceOption,
+    DocumentTopOption,
+    PrecisionOption,
+    QueryTopOption,
+    RuntimeOption,
+    encoding_options,
+)
 from retrieval.corpus import read_documents, read_queries
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.encoding import spread
@@ -49,9 +57,13 @@ def encode(
     query_top: QueryTopOption = None,
     document_top: DocumentTopOption = None,
     device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    runtime: RuntimeOption = None,
+    batch_tokens: BatchTokensOption = None,
 ) -> None:
     """Write the sparse vectors of texts: a line of {"id", "vector": {token: weight}} for each."""
-    encoder = load_sparse_encoder(sparse, device=device, query_top=query_top, document_top=document_top)
+    encoding = encoding_options(device, precision, runtime, batch_tokens)
+    encoder = load_sparse_encoder(sparse, query_top=query_top, document_top=document_top, **encoding)
     texts: Iterable[Document | Query] = (
         read_documents(source) if side is Side.DOCUMENT else [query for path in source for query in read_queries(path)]
     )

@@ -13,9 +13,11 @@ from retrieval.beir_eval.evaluation import SystemResult, write_results
 from retrieval.beir_eval.measures import DEFAULT_MEASURES, parse_measures
 from retrieval.cli.console import print_json, print_table, progress, say
 from retrieval.cli.options import (
+    BatchTokensOption,
     DenseOption,
     DepthOption,
     DeviceOption,
+    DimensionsOption,
     EngineName,
     EngineOption,
     FusionName,
@@ -23,13 +25,16 @@ from retrieval.cli.options import (
     JsonOption,
     LanguageOption,
     OnErrorName,
+    PrecisionOption,
     PresetOption,
     QueryVectorsOption,
     RestartOption,
+    RuntimeOption,
     SparseOption,
     SparseVectorsOption,
     ThreadsOption,
     WeightOption,
+    encoding_options,
     make_fusion,
     make_lexical,
     sparse_source,
@@ -104,6 +109,10 @@ def run(
     ] = False,
     restart: RestartOption = False,
     device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    runtime: RuntimeOption = None,
+    dimensions: DimensionsOption = None,
+    batch_tokens: BatchTokensOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -117,6 +126,8 @@ def run(
         raise InputError(
             "--lexical-engine, --bm25 and --language are for a new index; the one of --index has settings of its own"
         )
+    if index and (precision, runtime, dimensions, batch_tokens) != (None, None, None, None):
+        raise InputError("--precision, --runtime, --dimensions and --batch-tokens are for a new index")
     source: SparseEncoder | VectorFile | None = None
     if index:
         opened = Index.open(index)
@@ -125,9 +136,10 @@ def run(
         ids = opened.documents.all_document_ids()
     else:
         needed = _needed(names, dense, sparse or sparse_vectors)
-        encoder = load_encoder(dense, device=device) if dense else None
+        encoding = encoding_options(device, precision, runtime, batch_tokens)
+        encoder = load_encoder(dense, dimensions=dimensions, **encoding) if dense else None
         given = sparse_source(sparse, sparse_vectors)
-        source = load_sparse_encoder(given, device=device) if isinstance(given, str) else given
+        source = load_sparse_encoder(given, **encoding) if isinstance(given, str) else given
         ids = (document.id for document in read_documents(data))
     fit = check_fit(collection, ids)
     collection.problems.extend(fit.notes(keep_self=keep_self))

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,9 +14,11 @@ from retrieval.cli.console import progress, say
 from retrieval.cli.encode import vectors
 from retrieval.cli.info import DirectoryArgument, info, tell, verify
 from retrieval.cli.options import (
+    BatchTokensOption,
     DenseIndexOption,
     DenseOption,
     DeviceOption,
+    DimensionsOption,
     DocumentTopOption,
     EngineName,
     EngineOption,
@@ -28,11 +30,13 @@ from retrieval.cli.options import (
     MemoryOption,
     OnErrorName,
     OnErrorOption,
+    PrecisionOption,
     PresetOption,
     QueryTopOption,
     RecallAtOption,
     RecallOption,
     RestartOption,
+    RuntimeOption,
     ShardOption,
     SparseEngineName,
     SparseEngineOption,
@@ -41,6 +45,7 @@ from retrieval.cli.options import (
     SparseVectorsOption,
     TextFieldOption,
     TitleFieldOption,
+    encoding_options,
     make_columns,
     make_dense,
     make_lexical,
@@ -48,13 +53,14 @@ from retrieval.cli.options import (
     sparse_source,
 )
 from retrieval.corpus import ReadReport
+from retrieval.encoders.dense import load_encoder
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import CorpusError, InputError
 from retrieval.formats import STDIN
 from retrieval.index.dense.options import FLAT
 from retrieval.index.sparse.options import SparseOptions
 from retrieval.indexing import Index
-from retrieval.pipeline import load_query_encoder, load_sparse_query_encoder
+from retrieval.pipeline import load_document_encoder
 from retrieval.protocols import SparseEncoder
 from retrieval.vectors import VectorFile
 
@@ -120,6 +126,10 @@ def build(
     restart: RestartOption = False,
     shard_documents: ShardOption = SHARD_DOCUMENTS,
     device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    runtime: RuntimeOption = None,
+    dimensions: DimensionsOption = None,
+    batch_tokens: BatchTokensOption = None,
     json: JsonOption = False,
 ) -> None:
     """Build an index of CORPUS at DIR; interrupted, the same command goes on where it was."""
@@ -138,18 +148,18 @@ def build(
         reorder=reorder,
     )
     report = ReadReport()
+    encoding = encoding_options(device, precision, runtime, batch_tokens)
     with _resumable(), progress() as show:
         index = Index.build(
             corpus,
             out,
             lexical=options if lexical else False,
-            dense=dense,
+            dense=load_encoder(dense, dimensions=dimensions, **encoding) if dense else None,
             dense_options=make_dense(dense_index, recall, recall_at, memory),
-            sparse=_built_source(sparse, sparse_vectors, query_top, document_top, device),
+            sparse=_built_source(sparse, sparse_vectors, query_top, document_top, encoding),
             sparse_options=SparseOptions(
                 impacts=sparse_impacts.value, engine=sparse_engine.value, recall=recall, recall_at=recall_at
             ),
-            device=device,
             overwrite=overwrite,
             restart=restart,
             store_text=store_text,
@@ -184,18 +194,21 @@ def add(
     ] = None,
     sparse_vectors: SparseVectorsOption = None,
     device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    runtime: RuntimeOption = None,
+    batch_tokens: BatchTokensOption = None,
     json: JsonOption = False,
 ) -> None:
     """Add the documents of CORPUS to the index at DIR, treated as those that are there."""
     report = ReadReport()
     before = Index.open(directory)
+    encoding = encoding_options(device, precision, runtime, batch_tokens)
     with _resumable(), progress() as show:
         index = before.add(
             corpus,
             replace=replace,
-            encoder=load_query_encoder(before, device, model=dense) if dense else None,
-            sparse=_added_source(before, sparse, sparse_vectors, device),
-            device=device,
+            encoder=load_document_encoder(before, model=dense, **encoding) if before.dense else None,
+            sparse=_added_source(before, sparse, sparse_vectors, encoding),
             restart=restart,
             columns=make_columns(id_field, title_field, text_field),
             shard_documents=shard_documents,
@@ -235,25 +248,33 @@ def compact(directory: DirectoryArgument, json: JsonOption = False) -> None:
 
 
 def _built_source(
-    model: str | None, file: Path | None, query_top: int | None, document_top: int | None, device: str | None
+    model: str | None,
+    file: Path | None,
+    query_top: int | None,
+    document_top: int | None,
+    encoding: dict[str, Any],
 ) -> SparseEncoder | VectorFile | None:
     """What gives the documents their sparse vectors; None for no sparse part."""
     source = sparse_source(model, file)
     if isinstance(source, str):
-        return load_sparse_encoder(source, device=device, query_top=query_top, document_top=document_top)
+        return load_sparse_encoder(source, query_top=query_top, document_top=document_top, **encoding)
     if query_top or document_top:
         raise InputError("--query-top and --document-top are for --sparse MODEL")
     return source
 
 
 def _added_source(
-    index: Index, model: str | None, vectors: Path | None, device: str | None
+    index: Index, model: str | None, vectors: Path | None, encoding: dict[str, Any]
 ) -> SparseEncoder | VectorFile | None:
-    """What gives new documents their sparse vectors; None for the model that the index was built with."""
+    """What gives new documents their sparse vectors."""
     if (model or vectors) and index.manifest.sparse is None:
         raise InputError(f"{index.path} has no sparse part", hint="leave out --sparse and --sparse-vectors")
     source = sparse_source(model, vectors)
-    return load_sparse_query_encoder(index, device, model=source) if isinstance(source, str) else source
+    part = index.manifest.sparse
+    if isinstance(source, VectorFile) or part is None or (source is None and part.encoder is None):
+        return source
+    model = source or (part.encoder.model if part.encoder else "")
+    return load_sparse_encoder(model, expected=part.encoder, **encoding)
 
 
 @contextmanager

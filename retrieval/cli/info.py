@@ -14,6 +14,7 @@ from retrieval.index.artifact import problems_at
 from retrieval.index.journal import Journal
 from retrieval.index.manifest import LucenePart, Provenance, read_manifest
 from retrieval.indexing import Index
+from retrieval.types import EncoderCard
 
 __all__ = ["DirectoryArgument", "info", "tell", "verify"]
 
@@ -126,7 +127,7 @@ def _sparse_rows(index: Index) -> Iterator[list[str]]:
         settings = _settings({name: f"{value:g}" for name, value in part.tuned.parameters.items()})
         yield ["approximate", f"{asked}, {part.tuned.recall:.4f} on queries made of documents ({settings})"]
     if part.encoder:
-        yield ["sparse weights", str(part.encoder.weights)]
+        yield from _encoder_rows("sparse ", part.encoder)
 
 
 def _dense_rows(index: Index) -> Iterator[list[str]]:
@@ -136,7 +137,17 @@ def _dense_rows(index: Index) -> Iterator[list[str]]:
         for name, entry in dense.segments.items():
             efforts = ", ".join(f"{effort.recall:.4f} of the best {effort.depth}" for effort in entry.efforts)
             yield [f"index of {name}", f"{entry.kind} ({entry.factory}), recall {efforts} on held-out vectors"]
-        yield ["weights", str(dense.encoder.weights)]
+        yield from _encoder_rows("", dense.encoder)
+
+
+def _encoder_rows(kind: str, card: EncoderCard) -> Iterator[list[str]]:
+    """What decides the vectors of a model, and how those of documents were made."""
+    yield [f"{kind}weights", str(card.weights)]
+    quantised = f", {card.quantised}" if card.quantised else ""
+    yield [f"{kind}precision", f"{card.precision}, by {card.runtime}{quantised}"]
+    for side, prompt in card.prompts.items():
+        if prompt:
+            yield [f"{kind}prompt, {side}", repr(prompt)]
 
 
 def verify(directory: DirectoryArgument, json: JsonOption = False) -> None:

@@ -74,6 +74,52 @@ QueryVectorsOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option(metavar="DEVICE", help="torch's device for the model, such as cpu or cuda:1.")
 ]
+
+
+class PrecisionName(StrEnum):
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+class RuntimeName(StrEnum):
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+    ONNX = "onnx"
+
+
+PrecisionOption = Annotated[
+    PrecisionName | None,
+    typer.Option(
+        help="Arithmetic that encodes documents: auto takes bf16 where this machine has it, and never int8.",
+        show_default="auto",
+    ),
+]
+RuntimeOption = Annotated[
+    RuntimeName | None, typer.Option(help="What runs the model for documents.", show_default="auto")
+]
+BatchTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-tokens",
+        min=1,
+        metavar="N",
+        help="Tokens that go through the model together, padding included.",
+        show_default=False,
+    ),
+]
+DimensionsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Keep the first N dimensions of dense vectors, of a model trained for it.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Cores to use; all by default.", show_default=False)]
 PresetOption = Annotated[
@@ -167,6 +213,21 @@ _FUSIONS: dict[FusionName, type[Fusion]] = {
     FusionName.RRF: ReciprocalRank,
     FusionName.ZSCORE: ZScore,
 }
+
+
+def encoding_options(
+    device: str | None,
+    precision: PrecisionName | None = None,
+    runtime: RuntimeName | None = None,
+    batch_tokens: int | None = None,
+) -> dict[str, Any]:
+    """How a model is run, as both kinds of encoders take it."""
+    return {
+        "device": device,
+        "precision": precision.value if precision else None,
+        "runtime": runtime.value if runtime else None,
+        "batch_tokens": batch_tokens,
+    }
 
 
 def make_columns(id_field: str | None, title_field: str | None, text_field: str | None) -> Columns:
