@@ -61,7 +61,7 @@ from retrieval.index.dense.options import FLAT
 from retrieval.index.sparse.options import SparseOptions
 from retrieval.indexing import Index
 from retrieval.pipeline import load_document_encoder
-from retrieval.protocols import SparseEncoder
+from retrieval.protocols import Encoder, SparseEncoder
 from retrieval.vectors import VectorFile
 
 app = typer.Typer(help="Build an index, change it, look at it, check it.", no_args_is_help=True)
@@ -154,12 +154,13 @@ def build(
             corpus,
             out,
             lexical=options if lexical else False,
-            dense=load_encoder(dense, dimensions=dimensions, **encoding) if dense else None,
+            dense=_dense_encoder(dense, encoding | {"dimensions": dimensions}),
             dense_options=make_dense(dense_index, recall, recall_at, memory),
             sparse=_built_source(sparse, sparse_vectors, query_top, document_top, encoding),
             sparse_options=SparseOptions(
                 impacts=sparse_impacts.value, engine=sparse_engine.value, recall=recall, recall_at=recall_at
             ),
+            device=device,
             overwrite=overwrite,
             restart=restart,
             store_text=store_text,
@@ -207,8 +208,9 @@ def add(
         index = before.add(
             corpus,
             replace=replace,
-            encoder=load_document_encoder(before, model=dense, **encoding) if before.dense else None,
+            encoder=_added_encoder(before, dense, encoding),
             sparse=_added_source(before, sparse, sparse_vectors, encoding),
+            device=device,
             restart=restart,
             columns=make_columns(id_field, title_field, text_field),
             shard_documents=shard_documents,
@@ -247,6 +249,22 @@ def compact(directory: DirectoryArgument, json: JsonOption = False) -> None:
     tell(Index.open(directory).compact(), None, json=json)
 
 
+def _dense_encoder(model: str | None, encoding: dict[str, Any]) -> str | Encoder | None:
+    """What makes the dense vectors; with nothing said of how, a name, which is loaded when its place is known free."""
+    return load_encoder(model, **encoding) if model and _is_said(encoding) else model
+
+
+def _added_encoder(index: Index, model: str | None, encoding: dict[str, Any]) -> Encoder | None:
+    """What makes the dense vectors of new documents; None for how the index was built."""
+    wanted = model or (index.manifest.dense and _is_said(encoding))
+    return load_document_encoder(index, model=model, **encoding) if wanted else None
+
+
+def _is_said(encoding: dict[str, Any]) -> bool:
+    """Whether more is said of how a model is run than where."""
+    return any(value is not None for name, value in encoding.items() if name != "device")
+
+
 def _built_source(
     model: str | None,
     file: Path | None,
@@ -271,10 +289,12 @@ def _added_source(
         raise InputError(f"{index.path} has no sparse part", hint="leave out --sparse and --sparse-vectors")
     source = sparse_source(model, vectors)
     part = index.manifest.sparse
+    if source is None and not _is_said(encoding):
+        return None
     if isinstance(source, VectorFile) or part is None or (source is None and part.encoder is None):
-        return source
-    model = source or (part.encoder.model if part.encoder else "")
-    return load_sparse_encoder(model, expected=part.encoder, **encoding)
+        return source if isinstance(source, VectorFile) else None
+    name = source or (part.encoder.model if part.encoder else "")
+    return load_sparse_encoder(name, expected=part.encoder, **encoding)
 
 
 @contextmanager
