@@ -5,10 +5,11 @@ import json
 import logging
 import os
 import shutil
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -165,16 +166,13 @@ def quantise(model: Any, batches: Sequence[Mapping[str, NDArray[np.int64]]]) -> 
 
     Source: Xiao et al., SmoothQuant (2023), as nncf does it.
     """
-    nncf = _quiet_nncf()
-    dataset = nncf.Dataset(list(batches))
-    return nncf.quantize(model, dataset, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(batches))
+    # It shows its progress on stdout, where our data goes.
+    with redirect_stdout(sys.stderr):
+        import nncf
 
-
-def _quiet_nncf() -> Any:
-    import nncf
-
-    logging.getLogger("nncf").setLevel(logging.ERROR)
-    return nncf
+        logging.getLogger("nncf").setLevel(logging.ERROR)
+        dataset = nncf.Dataset(list(batches))
+        return nncf.quantize(model, dataset, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(batches))
 
 
 def _key(weights: str, texts: Sequence[str]) -> str:
