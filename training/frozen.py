@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from retrieval.encoders.runtimes.batching import longest_first
 from retrieval.files import write_whole
 from retrieval.protocols import Progress, silent
 
@@ -113,7 +114,7 @@ def _key(model: str, texts: Sequence[str]) -> str:
 
 def _encoded(encode: Encode, texts: Sequence[str]) -> bytes:
     """The entries of a part; texts of one length go together."""
-    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    order = longest_first(texts, len)
     found = []
     for start in range(0, len(order), _TEXTS_AT_ONCE):
         places = order[start : start + _TEXTS_AT_ONCE]
