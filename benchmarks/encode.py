@@ -16,6 +16,8 @@
   dimension and each token of its text; softmax, norms and padding count nothing. The theoretical peak beside it is
   threads times the clock that the system tells times the operations of two fused multiply-adds as wide as the CPU has.
   Both are float32's, also where an engine computes in less.
+- `--cpu-time` counts the processor's seconds in place of the wall's, for a machine that does other work meanwhile: on
+  one thread they say nearly the same, on several nothing of how well these work together.
 - `--quality` builds an index of SciFact and of NFCorpus with each of our engines and measures nDCG@10 of dense search.
 
 On a GPU (`--device cuda`) the engines are fp32, bf16, and bf16 without padding, where such attention is installed.
@@ -51,6 +53,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch-tokens", type=int)
+    parser.add_argument("--cpu-time", action="store_true", help="count the processor's seconds, not the wall's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quality", action="store_true", help="nDCG@10 of each precision, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures and versions")
@@ -78,7 +81,7 @@ class Worker:
             text=True,
             env={**os.environ, **threads, "XDG_CACHE_HOME": str(work)},
         )
-        given = {name: getattr(options, name) for name in ("model", "device", "threads", "batch_tokens")}
+        given = {name: getattr(options, name) for name in ("model", "device", "threads", "batch_tokens", "cpu_time")}
         self.about = self.call("load", engine=name, **given)
 
     def call(self, what: str, **given: Any) -> dict[str, Any]:
@@ -171,7 +174,12 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
 def main() -> int:
     """Measure and print."""
     options = parse()
-    report: dict[str, Any] = {"machine": machine(), "command": sys.argv, "threads": options.threads}
+    report: dict[str, Any] = {
+        "machine": machine(),
+        "command": sys.argv,
+        "threads": options.threads,
+        "cpu_time": options.cpu_time,
+    }
     with tempfile.TemporaryDirectory(prefix="encode-") as work:
         report |= figures(measure(documents(options), options, Path(work)))
     if options.json:

@@ -11,6 +11,8 @@ def show(report: dict[str, Any]) -> None:
     """Rates and ratios, then quality where it was measured."""
     mean = report["tokens"] / report["documents"]
     print(f"\n{report['documents']:,} documents of {mean:.0f} tokens on average, {report['threads']} threads")
+    if report["cpu_time"]:
+        print("seconds are the processor's, not the wall's")
     print("a ratio is sentence-transformers' time over the engine's: median (least-most)\n")
     rows = [_row(name, about) for name, about in report["engines"].items()]
     columns = ["engine", "documents/s", "tokens/s", "ratio", "GFLOP/s", "of gemm", "of theory", "peak, MB", "load, s"]
