@@ -27,6 +27,14 @@ WORDS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _float32_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `auto` takes does not depend on the machine that tests run on."""
+    from retrieval.encoders.runtimes import precision
+
+    monkeypatch.setattr(precision, "_best_precision", lambda on_cpu, runtime: "float32")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real test collections; tests that need it skip where it is absent."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import UnfinishedBuildError
+from retrieval.index.manifest import DensePart
 from retrieval.indexing import Index
 from retrieval.types import Document
 from tests.index.changing import ToyEncoder
@@ -38,6 +39,14 @@ def test_an_encoder_sees_texts_of_the_corpus_first(tmp_path: Path) -> None:
     assert all(text.startswith("storm") for text in one.seen)
     assert index.manifest.dense
     assert index.manifest.dense.encoder.quantised == one.card.quantised
+
+
+def test_a_card_of_an_older_index_can_be_read() -> None:
+    """It says nothing of what ran the model: that was torch, in what it calls its precision."""
+    older = {"model": "m", "dimensions": 2, "similarity": "cosine", "precision": "float32"}
+    kept = {"similarity": "cosine", "vectors": 1, "dimensions": 2, "largest_norm": 1.0, "encoder": older}
+    card = DensePart.model_validate(kept).encoder
+    assert (card.precision, card.runtime, card.quantised) == ("float32", "torch", None)
 
 
 def interrupt(texts: Sequence[str]) -> None:

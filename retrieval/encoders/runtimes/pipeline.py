@@ -13,6 +13,7 @@ __all__ = ["Batching", "run_model", "tokenized_batches"]
 Features = dict[str, Any]
 """What a tokenizer makes: tensors of (texts, length) by name, an attention mask among them, and whatever else."""
 
+S = TypeVar("S")
 T = TypeVar("T")
 H = TypeVar("H")
 
@@ -38,12 +39,14 @@ class Batching:
 
 
 def run_model(
-    texts: Sequence[str],
-    tokenize: Callable[[list[str]], Features],
+    texts: Sequence[S],
+    tokenize: Callable[[list[S]], Features],
     forward: Callable[[Features], H],
     fetch: Callable[[H], Sequence[T]],
     batching: Batching,
     on_batch: Callable[[int], None] = lambda done: None,
+    *,
+    length: Callable[[Any], int] = len,
 ) -> list[T]:
     """What the model makes of each text, in the order of the texts.
 
@@ -51,12 +54,13 @@ def run_model(
     after the next has been handed over, so that a device is never idle. Batches depend on the texts alone.
 
     Args:
-        texts: in any order.
+        texts: in any order; or pairs of texts, or whatever else is tokenised.
         tokenize: some texts to features, on the CPU.
         forward: features to what may be still on its way.
         fetch: waits for that, and takes it apart by texts.
         batching: how much goes through the model together.
         on_batch: told how many more texts are done.
+        length: characters of a text.
 
     Raises:
         Exception: whatever `tokenize`, `forward` or `fetch` raise.
@@ -69,7 +73,7 @@ def run_model(
         on_batch(len(places))
 
     pending: tuple[list[int], H] | None = None
-    for places, features in tokenized_batches(texts, tokenize, batching):
+    for places, features in tokenized_batches(texts, tokenize, batching, length):
         handle = forward(features)
         if pending:
             keep(*pending)
@@ -80,12 +84,12 @@ def run_model(
 
 
 def tokenized_batches(
-    texts: Sequence[str], tokenize: Callable[[list[str]], Features], batching: Batching
+    texts: Sequence[S], tokenize: Callable[[list[S]], Features], batching: Batching, length: Callable[[Any], int] = len
 ) -> Iterator[tuple[list[int], Features]]:
     """Places of texts and their features, batch by batch, the longest first; a thread tokenises one chunk ahead."""
-    order = longest_first(texts, len)
-    characters = _TOKEN_CHARACTERS * batching.tokens if batching.whole else sum(map(len, texts)) + 1
-    chunks = list(windows(order, lambda place: len(texts[place]), _TOKENIZED_AT_ONCE, characters))
+    order = longest_first(texts, length)
+    characters = _TOKEN_CHARACTERS * batching.tokens if batching.whole else sum(map(length, texts)) + 1
+    chunks = list(windows(order, lambda place: length(texts[place]), _TOKENIZED_AT_ONCE, characters))
 
     def prepared(chunk: list[int]) -> list[tuple[list[int], Features]]:
         found = tokenize([texts[place] for place in chunk])

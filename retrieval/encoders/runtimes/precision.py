@@ -155,10 +155,13 @@ def _best_precision(on_cpu: bool, runtime: str) -> str:
         return "float32"
     if on_cpu:
         return "bfloat16" if cpu_has("bfloat16") else "float32"
+    return "bfloat16" if _gpu_has_bf16() else "float32"
+
+
+def _gpu_has_bf16() -> bool:
     import torch
 
-    has_it = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bfloat16" if has_it else "float32"
+    return torch.cuda.is_available() and bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def _best_runtime(precision: str, on_cpu: bool) -> str:

@@ -66,6 +66,24 @@ def test_results_are_in_the_order_of_the_texts(texts: list[str], tokens: int, mu
     assert all(rows * width <= tokens or rows == 1 for rows, width in toy.shapes)
 
 
+def test_pairs_of_texts_go_through_it_too() -> None:
+    """As a cross-encoder reads them: whoever tokenises them says how long they are."""
+    toy, pairs = Toy(), [("a", "b c"), ("a", ""), ("a b", "c"), ("a", "b b b b")] * 5
+
+    def tokenize(some: list[tuple[str, str]]) -> dict[str, Any]:
+        return toy.tokenize([" ".join(pair) for pair in some])
+
+    found = run_model(
+        pairs,
+        tokenize,
+        toy.forward,
+        lambda sums: sums.tolist(),
+        Batching(tokens=8),
+        length=lambda pair: sum(map(len, pair)),
+    )
+    assert found == expected([" ".join(pair) for pair in pairs])
+
+
 def test_texts_that_cannot_be_taken_apart_go_through_whole() -> None:
     """As where there is no padding: as many at a time as there are characters for."""
     toy, texts = Toy(), ["a b", "b", "a a a", "", "c c"] * 4

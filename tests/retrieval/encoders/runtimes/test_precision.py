@@ -9,6 +9,10 @@ from retrieval.errors import InputError, MissingExtraError
 torch = pytest.importorskip("torch")
 
 
+BEST_PRECISION = precision._best_precision
+"""As it is when no test is run; see tests/conftest.py."""
+
+
 def on_a_cpu_with(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """As if this CPU computed in these precisions, and in float32."""
     monkeypatch.setattr(precision, "cpu_has", lambda name: name in ("float32", *names))
@@ -17,12 +21,14 @@ def on_a_cpu_with(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def test_a_cpu_without_bf16_gets_fp32_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing has to be converted for it."""
     on_a_cpu_with(monkeypatch)
+    monkeypatch.setattr(precision, "_best_precision", BEST_PRECISION)
     choice = choose(device="cpu")
     assert (choice.precision, choice.runtime, choice.asked) == ("float32", "torch", False)
 
 
 def test_a_cpu_with_bf16_gets_it_by_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     """By torch where OpenVINO is not installed; never int8 unasked."""
+    monkeypatch.setattr(precision, "_best_precision", BEST_PRECISION)
     on_a_cpu_with(monkeypatch, "bfloat16", "int8")
     monkeypatch.setattr(precision, "find_spec", lambda name: object())
     choice = choose(device="cpu")
@@ -78,6 +84,16 @@ def test_queries_are_not_encoded_in_int8(monkeypatch: pytest.MonkeyPatch) -> Non
     assert for_queries("int8") == for_queries("float32") == for_queries("bfloat16", "cpu") == "float32"
     on_a_cpu_with(monkeypatch, "bfloat16")
     assert for_queries("bfloat16", "cpu") == "bfloat16"
+
+
+def test_a_gpu_with_bf16_gets_it_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without it gets float32."""
+    monkeypatch.setattr(precision, "_best_precision", BEST_PRECISION)
+    for has_it, expected in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(precision, "_gpu_has_bf16", lambda has_it=has_it: has_it)
+        choice = choose(device="cuda")
+        assert (choice.precision, choice.runtime) == (expected, "torch")
+        assert choice.batching(None).multiple == 8
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/cpuinfo")
