@@ -19,7 +19,6 @@ from torch import Tensor
 
 from retrieval.encoders.neural.side import Side
 from retrieval.encoders.neural.splade import NEVER, SHIFT, Splade
-from retrieval.encoders.runtimes.batching import longest_first
 from retrieval.errors import ModelError
 from retrieval.protocols import Progress, silent
 
@@ -139,7 +138,7 @@ def _tokenized(side: Side, texts: Sequence[str], max_length: int) -> Any:
 
 def _states(side: Side, texts: Sequence[str], max_length: int, progress: Progress) -> tuple[Tensor, Tensor]:
     """States below the head (t, H), and the token of each (t,)."""
-    ordered = [texts[place] for place in longest_first(texts, len)]
+    ordered = sorted(texts, key=len)
     states, tokens = [], []
     for start in range(0, len(ordered), _TEXTS_AT_ONCE):
         features = _tokenized(side, ordered[start : start + _TEXTS_AT_ONCE], max_length)
