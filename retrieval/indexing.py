@@ -108,6 +108,8 @@ class Index(Artifact):
         options = LexicalOptions() if lexical is True else lexical or None
         if options is None and dense is None and sparse is None:
             raise InputError("an index needs a lexical, sparse or dense part", hint="name an encoder: --dense minilm")
+        if dense_options and dense is None:
+            raise InputError("a dense index without a dense part", hint="name an encoder: --dense minilm")
         path = Path(path)
         with ArtifactWriter(path, Place.NEW_OR_INDEX if overwrite else Place.NEW) as writer:
             job = Job(

@@ -147,6 +147,14 @@ def build(
         impacts=impacts,
         reorder=reorder,
     )
+    dense_options = make_dense(dense_index, recall, recall_at, memory)
+    if recall is not None and not (sparse or sparse_vectors or dense_options):
+        raise InputError(
+            "--recall is for approximate search: of a sparse part, or of a dense one by an index",
+            hint="add --dense-index auto",
+        )
+    if dense_options and not dense:
+        raise InputError("--dense-index and --memory are for a dense part", hint="name an encoder: --dense minilm")
     report = ReadReport()
     encoding = encoding_options(device, precision, runtime, batch_tokens)
     with _resumable(), progress() as show:
@@ -155,7 +163,7 @@ def build(
             out,
             lexical=options if lexical else False,
             dense=_dense_encoder(dense, encoding | {"dimensions": dimensions}),
-            dense_options=make_dense(dense_index, recall, recall_at, memory),
+            dense_options=dense_options,
             sparse=_built_source(sparse, sparse_vectors, query_top, document_top, encoding),
             sparse_options=SparseOptions(
                 impacts=sparse_impacts.value, engine=sparse_engine.value, recall=recall, recall_at=recall_at

@@ -264,9 +264,11 @@ def _weight(text: str) -> tuple[str, float]:
         raise InputError(f"--weight takes STAGE=NUMBER, as lexical=0.5; got {text!r}") from error
 
 
-def make_dense(index: str, recall: float | None, recall_at: int, memory: str | None) -> DenseOptions:
-    """The dense index that the options describe."""
-    given = {} if recall is None or index == FLAT else {"recall": recall}
+def make_dense(index: str, recall: float | None, recall_at: int, memory: str | None) -> DenseOptions | None:
+    """The dense index that the options describe; None for exact search."""
+    if index == FLAT and memory is None:
+        return None
+    given = {} if recall is None else {"recall": recall}
     return DenseOptions(index=index, recall_at=recall_at, memory=_bytes(memory) if memory else None, **given)
 
 

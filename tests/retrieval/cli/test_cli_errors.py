@@ -68,6 +68,16 @@ USAGE = [
         "known here: bigrams, marked-words, words",
     ),
     (["index", "build", "{corpus}", "--out", "{new}", "--on-error", "ignore"], "'stop', 'skip'"),
+    (["index", "build", "{corpus}", "--out", "{new}", "--recall", "0.9"], "hint: add --dense-index auto"),
+    (
+        ["index", "build", "{corpus}", "--out", "{new}", "--dense-index", "hnsw"],
+        "--dense-index and --memory are for a dense part",
+    ),
+    (["index", "build", "{corpus}", "--out", "{new}", "--memory", "2 apples"], "--memory '2 apples' is no size"),
+    (
+        ["index", "build", "{corpus}", "--out", "{new}", "--dense", "minilm", "--memory", "2GB"],
+        "hint: give it with --dense-index auto",
+    ),
     (["eval", "run", "{data}", "--out", "{new}", "--using", "lexical,magic"], "got 'magic'"),
     (["eval", "run", "{data}", "--out", "{new}", "--using", "dense"], "hint: name one: --dense minilm"),
     (["eval", "run", "{data}", "--out", "{new}", "--measures", "nDGC@10"], "knows no measure 'nDGC@10'"),

@@ -266,3 +266,18 @@ def test_a_terminal_sees_progress(corpus: Path, tmp_path: Path, tiny_model: Path
     os.close(master)
     assert build.returncode == 0
     assert all(text in shown for text in (b"read", b"encode", b"6/6", b"documents/s"))
+
+
+def test_a_dense_index_is_named_and_shown(
+    cli: Cli, jsonl: Jsonl, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kind, and the recall that it has on held-out vectors, which reaches what was asked for."""
+    monkeypatch.setattr("retrieval.index.dense.kinds._FEWEST", 50)
+    corpus = jsonl("many.jsonl", *({"_id": str(i), "text": f"word{i} aurora {i % 7}"} for i in range(150)))
+    options = ("--dense", tiny_model, "--dense-index", "sq8", "--recall", "0.9")
+    dense = build(cli, corpus, tmp_path / "index", *options)["dense"]
+    assert (dense["index"], dense["recall"]) == ("sq8", 0.9)
+    assert dense["segments"]["segment-1"]["factory"] == "SQ8"
+    assert dense["segments"]["segment-1"]["efforts"][0]["recall"] >= 0.9
+    assert "sq8 (SQ8), recall" in cli("index", "info", tmp_path / "index").out
+    assert len(cli("search", tmp_path / "index", "aurora", "--using", "dense", "--json").json["hits"]) == 10
