@@ -21,7 +21,7 @@ from retrieval.index.manifest import MANIFEST
 from retrieval.index.storage.lock import LOCK
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever
-from tests.index.changing import ADDED, ENCODERS, FILTERS, document, small_pieces
+from tests.index.changing import ADDED, ENCODERS, FILTERS, document, small_pieces, tuned_alike
 
 T = TypeVar("T")
 
@@ -289,7 +289,7 @@ class Cases:
 def main(sound: str, mode: str, pieces: str, seed: str, count: str) -> None:
     """Do cases on copies, beside it, of an index that was written in `small` or `usual` pieces."""
     faulthandler.enable()
-    with small_pieces() if pieces == "small" else nullcontext():
+    with tuned_alike(), small_pieces() if pieces == "small" else nullcontext():
         Cases(Path(sound), Path(sound).parent).run(mode, int(seed), int(count))
 
 

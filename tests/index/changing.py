@@ -4,7 +4,7 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from retrieval.errors import FilterError
+from retrieval.index.sparse.tuning import tune
 from retrieval.indexing import Index
 from retrieval.pipeline import HYBRID, Retriever
 from retrieval.protocols import Encoder
@@ -47,13 +48,13 @@ FILTERS: tuple[Mapping[str, Any], ...] = (
 _PIECES = {
     "retrieval.encoding._BLOCK_DOCUMENTS": 3,
     "retrieval.corpus._WINDOW": 3,
-    "retrieval.index.dense.searcher._ROWS_AT_ONCE": 3,
+    "retrieval.index.dense.vectors._ROWS_AT_ONCE": 3,
     "retrieval.index.documents.store._ID_ROWS": 3,
     "retrieval.index.documents.store._TEXT_ROWS": 2,
     "retrieval.index.generation._IDS_AT_ONCE": 2,
     "retrieval.index.generation._VECTORS_AT_ONCE": 2,
     "retrieval.index.postings.merging._POSTINGS_AT_ONCE": 4,
-    "retrieval.index.postings.search._QUERIES_AT_ONCE": 2,
+    "retrieval.index.threads._QUERIES_AT_ONCE": 2,
     "retrieval.index.postings.vocabulary._TERMS_AT_ONCE": 2,
     "retrieval.index.sparse.builder._SHARD_ROWS": 4,
     "retrieval.index.storage.files.BLOCK": 64,
@@ -69,6 +70,14 @@ def small_pieces(*, only: Sequence[str] = tuple(_PIECES)) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in only:
             patch.setattr(name, _PIECES[name])
+        yield
+
+
+@contextmanager
+def tuned_alike() -> Iterator[None]:
+    """Within it, an approximate sparse search looks at all documents: else a busy clock chooses what it passes over."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("retrieval.index.sparse.approximate.tune", partial(tune, shares=(0.0,), depths=(400,)))
         yield
 
 

@@ -12,7 +12,7 @@ from retrieval.chunking import ByWords
 from retrieval.index.sparse.options import SparseOptions
 from retrieval.indexing import Index
 from tests.index.altering import files_of
-from tests.index.changing import ADDED, BUILT, document, quick_folder, small_pieces
+from tests.index.changing import ADDED, BUILT, document, quick_folder, small_pieces, tuned_alike
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +29,7 @@ def pieces(request: pytest.FixtureRequest) -> str:
 def sound(pieces: str) -> Iterator[Path]:
     """An index of two segments with deleted documents; of passages where it is in small pieces."""
     chunking = ByWords(size=6, overlap=2) if pieces == "small" else None
-    with quick_folder() as folder, small_pieces() if pieces == "small" else nullcontext():
+    with quick_folder() as folder, tuned_alike(), small_pieces() if pieces == "small" else nullcontext():
         documents = [document(number, 9 * number) for number in range(50)]
         index = Index.build(
             documents, folder / "index", **BUILT, chunking=chunking, sparse_options=SparseOptions(recall=0.9)
