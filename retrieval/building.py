@@ -19,7 +19,7 @@ from retrieval.corpus import Columns, OnError
 from retrieval.encoding import encode_dense, encode_sparse
 from retrieval.errors import ArtifactDamagedError, DocumentExistsError, InputError, UnfinishedBuildError
 from retrieval.files import sync_folder, sync_tree
-from retrieval.index.dense.kinds import check_kind
+from retrieval.index.dense.kinds import check_kind, check_memory
 from retrieval.index.dense.options import DenseOptions
 from retrieval.index.documents.fingerprint import digest_of, metadata_json
 from retrieval.index.documents.metadata import FieldCounts
@@ -129,12 +129,11 @@ class Job:
             )
 
     def settings(self) -> dict[str, Any]:
-        """It as JSON gives it back."""
+        """All of it that decides what is staged, as JSON gives it back: what searches vectors is made of them later."""
         content = {
             "job": self.kind,
             "lexical": asdict(self.lexical) if self.lexical else None,
             "encoder": asdict(self.encoder.card) if self.encoder else None,
-            "dense": asdict(self.dense),
             "sparse": {**asdict(self.sparse), **_source_settings(self.sparse_source)} if self.sparse else None,
             "chunking": chunking_settings(self.chunking),
             "columns": asdict(self.columns) if self.columns else None,
@@ -295,6 +294,7 @@ class _Stager:
         """Make the vectors of every document, but for those that an interrupted build made."""
         job, journal = self._job, self.journal
         if job.encoder:
+            check_memory(job.dense, journal.rows, job.encoder.card.dimensions)
             encode_dense(job.encoder, self._folder, journal, self._note, self._progress)
         if job.sparse_source is not None:
             encode_sparse(job.sparse_source, self._folder, self._writer.work, journal, self._note, self._progress)

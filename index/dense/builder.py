@@ -17,6 +17,9 @@ __all__ = ["ROWS", "VECTORS", "VectorWriter"]
 VECTORS, ROWS = "vectors.npy", "vector_rows.npy"
 
 
+_LONGEST = 1e18
+
+
 class VectorWriter:
     """Appends vectors to `vectors.npy` and their documents' rows to `vector_rows.npy`, in ascending order of rows.
 
@@ -38,10 +41,11 @@ class VectorWriter:
         """Add the vectors, (n, d), of documents, (n,); an error if one of them is not finite."""
         if vectors.shape != (len(rows), self._dimensions):
             raise InputError(f"vectors must be {(len(rows), self._dimensions)}; got {vectors.shape}")
-        finite = np.isfinite(vectors).all(axis=1)
-        if not finite.all():
-            raise InputError(f"the vector of document {rows[~finite][0]} is not finite")
         norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        # Beyond that inner products are infinite; and what is not finite is not below.
+        short = norms <= _LONGEST
+        if not short.all():
+            raise InputError(f"the vector of document {rows[~short][0]} is not finite, or longer than {_LONGEST:g}")
         self.largest_norm = max(self.largest_norm, float(norms.max(initial=0.0)))
         self._rows.append(rows)
         self._vectors.append(vectors)

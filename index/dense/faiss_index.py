@@ -18,13 +18,16 @@ from retrieval.index.storage.arrays import DiskArray
 from retrieval.index.storage.files import File, damaged
 from retrieval.index.threads import faiss_threads
 
-__all__ = ["FaissIndex", "build_index", "import_faiss", "new_index", "open_index", "write_index"]
+__all__ = ["GPU_MOST", "FaissIndex", "build_index", "import_faiss", "new_index", "open_index", "write_index"]
 
 _EF_CONSTRUCTION = 100
 _ROWS_AT_ONCE = 1 << 14
 
 # Vectors that clusters and codes are learned from: so many for each list, and at least these.
 _SAMPLE_PER_LIST, _LEAST_SAMPLE = 64, 1 << 16
+
+GPU_MOST = 2048
+"""Hits and lists of one search on a GPU, at most."""
 
 Tell = Callable[[int], None]
 """Hears how many vectors have been added."""
@@ -178,17 +181,22 @@ class FaissIndex:
         elif mask is not None:
             k = min(len(mask), int(1.2 * k / max(mask.mean(), 1 / len(mask))) + 16)
         width = min(width, self.widths[1]) if self.widths else 0
+        if self._form is not self._index:
+            k, width = min(k, GPU_MOST), min(width, GPU_MOST)
         parameters = _parameters(faiss, self._form, width, selector)
         with faiss_threads(threads):
             _, rows = self._index.search(queries, k, params=parameters)
-        if mask is not None and selector is None:
-            rows[~mask[rows]] = -1  # -1 itself reads the last place, and stays what it is
+        if mask is not None:
+            # Also with a selector, which not every index heeds; -1 itself reads the last place, and stays what it is.
+            rows[~mask[rows]] = -1
         found: NDArray[np.int64] = rows
         return found
 
     @cached_property
     def _takes_selectors(self) -> bool:
-        """Not every index does, and none says so but by an error."""
+        """Not every index does, and none says so but by an error; those on a GPU pass over them."""
+        if self._form is not self._index:
+            return False
         faiss = import_faiss()
         everything = faiss.IDSelectorRange(0, self._index.ntotal)
         query = np.zeros((1, self._index.d), dtype=np.float32)

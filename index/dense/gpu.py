@@ -9,14 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.index.dense.exact import Propose
-from retrieval.index.dense.faiss_index import FaissIndex, import_faiss
+from retrieval.index.dense.faiss_index import GPU_MOST, FaissIndex, import_faiss
 
 __all__ = ["clone_to_gpus", "faiss_gpus", "on_gpus", "propose_in_torch", "propose_on_gpu"]
 
 _LOG = logging.getLogger("retrieval")
-
-# FAISS' selection on a GPU keeps at most this many hits.
-_MOST = 2048
 
 # Memory of a GPU that FAISS takes for what is passing, and vectors that torch compares at once.
 _TEMPORARY_BYTES = 256 << 20
@@ -89,7 +86,7 @@ def _propose_in_faiss(vectors: NDArray[np.float32], gpus: list[int]) -> Propose:
     index = clone_to_gpus(flat, gpus)
 
     def propose(queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        if k > _MOST:
+        if k > GPU_MOST:
             scores, rows = faiss.knn(queries, vectors, k, faiss.METRIC_INNER_PRODUCT)
         else:
             scores, rows = index.search(queries, k)

@@ -1,15 +1,18 @@
 """The kinds of index by name: what FAISS makes each of, what it takes, and which one suits a goal."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from retrieval.errors import InputError
 from retrieval.index.dense.options import AUTO, FLAT, DenseOptions
 
-__all__ = ["KINDS", "Kind", "candidates", "check_kind", "kind_of", "names"]
+__all__ = ["KINDS", "Kind", "candidates", "check_kind", "check_memory", "kind_of", "names"]
 
 # Below so many vectors a segment is searched exactly: nothing is faster, and there is too little to learn from.
 _FEWEST = 1_000
+
+VECTORS_PER_HIT = 10
+"""So many times as many vectors as hits make looking for them approximately worth while."""
 
 # `auto` searches fewer exactly: a few milliseconds of one core.
 _EXACT = 20_000
@@ -29,7 +32,7 @@ class Kind:
 
 
 def _lists(n: int) -> int:
-    """Inverted lists for n vectors: about four times their square root, a power of two, of 39 vectors at least each."""
+    """Inverted lists for n vectors: about four times their square root, of 39 vectors at least each."""
     return max(1, min(1 << round((16 * n).bit_length() / 2), n // 39))
 
 
@@ -46,7 +49,9 @@ KINDS = {
         factory=lambda n, d: f"HNSW{_HNSW_LINKS},Flat", bytes_per_vector=lambda d: 4 * d + 8 * _HNSW_LINKS + 16
     ),
     "ivf": Kind(factory=lambda n, d: f"IVF{_lists(n)},Flat", bytes_per_vector=lambda d: 4 * d + 8),
-    "ivf-pq": Kind(factory=lambda n, d: f"IVF{_lists(n)},{_codes(d)}", bytes_per_vector=lambda d: d / 4 + 8),
+    "ivf-pq": Kind(
+        factory=lambda n, d: f"IVF{_lists(n)},{_codes(d)}", bytes_per_vector=lambda d: d / (4 if d % 2 == 0 else 2) + 8
+    ),
     "ivf-rabitq": Kind(factory=lambda n, d: f"IVF{_lists(n)},RaBitQfs", bytes_per_vector=lambda d: d / 8 + 24),
     "fp16": Kind(factory=lambda n, d: "SQfp16", bytes_per_vector=lambda d: 2 * d),
     "sq8": Kind(factory=lambda n, d: "SQ8", bytes_per_vector=lambda d: d),
@@ -83,27 +88,35 @@ def _reason(error: RuntimeError) -> str:
     return str(error).split(": ", 1)[-1].split("\n")[0]
 
 
-def candidates(options: DenseOptions, n: int, dimensions: int) -> Iterator[str]:
+def candidates(options: DenseOptions, n: int, dimensions: int) -> list[str]:
     """The kinds to try on n vectors, the first that reaches the recall to be taken; none where exact search is better.
 
-    Raises:
-        InputError: no kind fits the memory.
+    Where none fits the memory, as after additions, it is the smallest.
     """
-    if options.index == FLAT or n < (_EXACT if options.index == AUTO else _FEWEST):
-        return
+    fewest = max(_EXACT if options.index == AUTO else _FEWEST, VECTORS_PER_HIT * options.recall_at)
+    if options.index == FLAT or n < fewest:
+        return []
     if options.index != AUTO:
-        yield options.index
-        return
-    sizes = {name: int(n * KINDS[name].bytes_per_vector(dimensions)) for name in _BY_SPEED}
+        return [options.index]
+    sizes = _sizes(n, dimensions)
     fitting = [name for name in _BY_SPEED if options.memory is None or sizes[name] <= options.memory]
-    if not fitting:
-        smallest = min(sizes, key=lambda name: sizes[name])
-        raise InputError(
-            f"{n:,} vectors of {dimensions} dimensions do not fit into {options.memory:,} bytes: "
-            f"the smallest index, {smallest}, takes about {sizes[smallest]:,}",
-            hint="allow more: --memory",
-        )
-    yield from fitting
+    return fitting or [min(sizes, key=lambda name: sizes[name])]
+
+
+def check_memory(options: DenseOptions, n: int, dimensions: int) -> None:
+    """An error if no index of n vectors would fit the memory, before they are encoded."""
+    for name in candidates(options, n, dimensions):
+        size = _sizes(n, dimensions).get(name, 0)
+        if options.memory is not None and size > options.memory:
+            raise InputError(
+                f"{n:,} vectors of {dimensions} dimensions do not fit into {options.memory:,} bytes: "
+                f"the smallest index, {name}, takes about {size:,}",
+                hint="allow more: --memory",
+            )
+
+
+def _sizes(n: int, dimensions: int) -> dict[str, int]:
+    return {name: int(n * KINDS[name].bytes_per_vector(dimensions)) for name in _BY_SPEED}
 
 
 def kind_of(name: str, n: int, dimensions: int) -> str:

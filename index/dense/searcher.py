@@ -134,9 +134,10 @@ class DenseSearcher:
         """
         if queries.ndim != 2 or queries.shape[1] != self.dimensions:
             raise InputError(f"query vectors must be (n, {self.dimensions}); got {queries.shape}")
+        with np.errstate(over="ignore"):
+            queries = np.ascontiguousarray(queries, dtype=np.float32)
         if not np.isfinite(queries).all():
-            raise InputError("query vectors must be finite")
-        queries = np.ascontiguousarray(queries, dtype=np.float32)
+            raise InputError("query vectors must be finite in float32")
         allowed = self._live if allowed is None else allowed
         asked = _Asked(queries, k, threads, device, allowed, exact)
         found = [self._search_part(part, asked) for part in self._parts]
@@ -223,5 +224,5 @@ def _best(found: Sequence[Hits], n: int, k: int, kind: ScoreKind) -> Hits:
     order = np.lexsort((ordinals, -scores), axis=1)[:, : best.scores.shape[1]]
     best.scores[:] = np.take_along_axis(scores, order, axis=1)
     best.ordinals[:] = np.take_along_axis(ordinals, order, axis=1)
-    best.counts[:] = best.scores.shape[1]
+    best.counts[:] = np.minimum(sum(hits.counts for hits in found), best.scores.shape[1])
     return best

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.index.dense.faiss_index import FaissIndex, import_faiss
+from retrieval.index.dense.kinds import VECTORS_PER_HIT
 from retrieval.index.dense.options import DenseOptions, Effort
 from retrieval.index.recall import Scores, goal_of, recall_of
 from retrieval.index.threads import faiss_threads
@@ -14,9 +15,6 @@ __all__ = ["DEPTHS", "held_out", "tuned"]
 
 DEPTHS = (100, 1000)
 """Depths that are tuned beside the one that was asked for: 1000 is that of hybrid search."""
-
-# So many times as many vectors as a depth make looking for it approximately worth while.
-_VECTORS_PER_HIT = 10
 
 # Queries, and hits over all of them: a deeper search is judged by fewer.
 _QUERIES, _LEAST_QUERIES, _HITS = 512, 64, 5120
@@ -61,7 +59,7 @@ def tuned(index: FaissIndex, vectors: NDArray[np.float32], options: DenseOptions
         threads: cores.
     """
     deeper = [depth for depth in DEPTHS if depth > options.recall_at]
-    depths = [depth for depth in (options.recall_at, *deeper) if depth * _VECTORS_PER_HIT <= len(vectors)]
+    depths = [depth for depth in (options.recall_at, *deeper) if depth * VECTORS_PER_HIT <= len(vectors)]
     return list(_Tuning(index, vectors, threads).efforts(depths, options.recall)) if depths else []
 
 
@@ -78,13 +76,15 @@ class _Tuning:
         for depth in depths:
             effort = self._least(depth, goal, width)
             width = effort.width  # a deeper search takes no less
-            yield effort
+            # A deeper one that misses is left to the next, or to exact search; of the first it is said what it reaches.
+            if depth == depths[0] or effort.recall >= recall:
+                yield effort
 
     def _least(self, depth: int, goal: float, width: int) -> Effort:
         """Of each refinement the least width that suffices; the cheapest of these, or the one with the best recall."""
         tried: list[Effort] = []
         for refine in (1,) if self._index.is_exact else _REFINE:
-            if tried and refine * depth * _VECTORS_PER_HIT > len(self._vectors):
+            if tried and refine * depth * VECTORS_PER_HIT > len(self._vectors):
                 break
             tried.append(self._least_width(depth, refine, goal, width))
             enough = [effort for effort in tried if effort.recall >= goal]

@@ -93,6 +93,9 @@ class DenseEncoder:
         self.card = _card(self._model, model_name(model), choice, dimensions)
         self._batching = choice.batching(batch_tokens, whole=getattr(self._model[0], "can_flatten_inputs", False))
         self._body: Body | None = None
+        if choice.runtime != "torch" and not (_has_transformer(self._model) or choice.asked or precision == "int8"):
+            choice = replace(choice, runtime="torch")
+            self.card = replace(self.card, runtime="torch")
         if choice.runtime != "torch":
             self._states = _states(self._model, model)
         if choice.runtime != "torch" and choice.precision != "int8":
@@ -206,11 +209,15 @@ def _attention(choice: Choice) -> dict[str, str]:
     return {"attn_implementation": "flash_attention_2"} if flash else {}
 
 
+def _has_transformer(model: Any) -> bool:
+    return type(model[0]).__name__ == "Transformer"
+
+
 def _states(model: Any, name: str) -> Any:
     """The part of a model that another runtime can run."""
     from retrieval.encoders.neural.states import TokenStates
 
-    if type(model[0]).__name__ != "Transformer":
+    if not _has_transformer(model):
         raise ModelError(f"model {name!r} begins with no transformer: torch runs it", hint="--runtime torch")
     model.float()
     return TokenStates(model[0])
@@ -221,7 +228,7 @@ def _convert(model: Any, precision: str) -> None:
     import torch
 
     dtype = getattr(torch, precision)
-    if type(model[0]).__name__ != "Transformer":
+    if not _has_transformer(model):
         model.to(dtype)
         return
     model.float()
@@ -258,7 +265,7 @@ def _card(model: Any, name: str, choice: Choice, dimensions: int | None) -> Enco
         similarity=similarity,
         weights=weights_digest(model),
         revision=getattr(getattr(model[0], "config", None), "_commit_hash", None),
-        max_length=model.max_seq_length,
+        max_length=model.max_seq_length if isinstance(model.max_seq_length, int) else None,
         pooling=pooling[0]["pooling_mode"] if pooling else None,
         modules=tuple(type(module).__name__ for module in model),
         prompts=dict(model.prompts),

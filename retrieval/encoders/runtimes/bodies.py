@@ -38,13 +38,22 @@ def body_of(module: Any, features: Mapping[str, Any], choice: Choice, name: str)
     if choice.runtime == "torch":
         return None
     try:
-        body = _other(module, features, choice, name)
-        _check(module, body, features, choice, name)
+        return _checked(module, features, choice, name)
     except ModelError as error:
         if choice.asked:
             raise
         _LOG.warning("%s; torch runs it", error)
         return None
+
+
+def _checked(module: Any, features: Mapping[str, Any], choice: Choice, name: str) -> Body:
+    try:
+        body = _other(module, features, choice, name)
+        _check(module, body, features, choice, name)
+    except ModelError:
+        raise
+    except Exception as error:  # of many kinds, by what in a model a runtime does not know
+        raise ModelError(f"{choice.runtime} cannot run model {name!r}: {error}", hint="--runtime torch") from error
     return body
 
 
@@ -84,5 +93,6 @@ def _check(module: Any, body: Body, features: Mapping[str, Any], choice: Choice,
             right, found = module(given).float(), body(given)
         mask = given["attention_mask"].bool()
         # Padding has states too, which nobody reads.
-        if (right - found)[mask].abs().max() > _TOLERANCE[choice.floats] * right[mask].abs().max():
+        differs = (right - found)[mask].abs().max()
+        if not differs <= _TOLERANCE[choice.floats] * right[mask].abs().max():  # nor where it is not a number
             raise ModelError(f"model {name!r} computes something else in {choice.runtime}", hint="--runtime torch")

@@ -1,5 +1,6 @@
 """OpenVINO: a model of torch converted, compiled for the CPU, and run."""
 
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,14 +30,18 @@ class OpenVinoBody:
             "NUM_STREAMS": 1,
         }
         self._names = list(names)
-        self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        self._model = openvino.Core().compile_model(model, "CPU", settings)
+        # A request holds what goes in and comes out: each thread has one of its own.
+        self._own = threading.local()
 
     def __call__(self, features: Mapping[str, Any]) -> Any:
         """(n, length, H) float32 on the CPU."""
         import torch
 
+        if not hasattr(self._own, "request"):
+            self._own.request = self._model.create_infer_request()
         given = [features[name].contiguous().numpy() for name in self._names]
-        return torch.from_numpy(self._request.infer(given, share_inputs=True)[0])
+        return torch.from_numpy(self._own.request.infer(given, share_inputs=True)[0])
 
 
 def convert(module: Any, example: Mapping[str, Any], name: str) -> Any:

@@ -90,7 +90,7 @@ def choose(precision: str | None = None, runtime: str | None = None, device: str
     precision, runtime = precision_name(precision or "auto"), runtime or "auto"
     if runtime not in RUNTIMES:
         raise InputError(f"runtime is {runtime!r}", hint=f"one of {', '.join(RUNTIMES)}")
-    device = device or _best_device()
+    device = _there(device) if device else _best_device()
     on_cpu = device.split(":")[0] == "cpu"
     if precision == "auto":
         precision = _best_precision(on_cpu, runtime)
@@ -138,6 +138,20 @@ def precision_name(name: str) -> str:
     if name not in (*PRECISIONS, *_NAMES.values()):
         raise InputError(f"precision is {name!r}", hint=f"one of {', '.join(PRECISIONS)}")
     return _NAMES.get(name, name)
+
+
+def _there(device: str) -> str:
+    """The device, or the CPU, with a warning, where a GPU was asked for and torch sees none."""
+    if not device.startswith("cuda"):
+        return device
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("torch", "models", "encoding") from error
+    if torch.cuda.is_available():
+        return device
+    _LOG.warning("no GPU for device %s: the CPU runs the model", device)
+    return "cpu"
 
 
 def _best_device() -> str:

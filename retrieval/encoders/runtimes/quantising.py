@@ -89,7 +89,12 @@ def calibrated(
     for root in _roots(source):
         if found := _read(root / key):
             return root / key / _MODEL, found
-    root = next(root for root in _roots(source) if _can_write(root))
+    root = next((root for root in _roots(source) if _can_write(root)), None)
+    if root is None:
+        raise ModelError(
+            f"the int8 model cannot be kept: nothing can be written to {' or '.join(map(str, _roots(source)))}",
+            hint="name a place: XDG_CACHE_HOME",
+        )
     with _new_folder(root, key) as folder:
         import openvino
 
