@@ -89,12 +89,13 @@ def calibrated(
     for root in _roots(source):
         if found := _read(root / key):
             return root / key / _MODEL, found
-    root = next((root for root in _roots(source) if _can_write(root)), None)
-    if root is None:
+    roots = [root for root in _roots(source) if _can_write(root)]
+    if not roots:
         raise ModelError(
             f"the int8 model cannot be kept: nothing can be written to {' or '.join(map(str, _roots(source)))}",
             hint="name a place: XDG_CACHE_HOME",
         )
+    root = roots[0]
     with _new_folder(root, key) as folder:
         import openvino
 

@@ -101,6 +101,8 @@ def test_documents_without_a_vector_keep_their_ordinals(tmp_path: Path) -> None:
 def test_vectors_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     """A vector that is not finite, or of another width, when building and when asking."""
     with VectorWriter(tmp_path, 2) as writer:
+        with pytest.raises(InputError, match="the vector of document 7 is not finite, or longer than 1e"):
+            writer.add(np.array([7]), np.array([[1e39, 1]]))
         with pytest.raises(InputError, match="the vector of document 8 is not finite"):
             writer.add(np.array([7, 8]), np.array([[0, 1], [np.nan, 1]], dtype=np.float32))
         with pytest.raises(InputError, match=r"vectors must be \(1, 2\); got \(1, 3\)"):

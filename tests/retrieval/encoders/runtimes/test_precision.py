@@ -56,6 +56,7 @@ def test_precisions_have_two_names() -> None:
 def test_what_does_not_go_together(asked: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is an error that says so."""
     on_a_cpu_with(monkeypatch)
+    monkeypatch.setattr(precision, "_there", str)
     with pytest.raises(InputError, match=message):
         choose(**{"device": "cpu", **asked})
 
@@ -89,11 +90,20 @@ def test_queries_are_not_encoded_in_int8(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_gpu_with_bf16_gets_it_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """One without it gets float32."""
     monkeypatch.setattr(precision, "_best_precision", BEST_PRECISION)
+    monkeypatch.setattr(precision, "_there", str)
     for has_it, expected in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(precision, "_gpu_has_bf16", lambda has_it=has_it: has_it)
         choice = choose(device="cuda")
         assert (choice.precision, choice.runtime) == (expected, "torch")
         assert choice.batching(None).multiple == 8
+
+
+def test_a_gpu_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """And the CPU runs the model."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose("fp32", device="cuda:1").device == "cpu"
+    assert "no GPU for device cuda:1" in caplog.text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/cpuinfo")

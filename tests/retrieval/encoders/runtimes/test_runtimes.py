@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,18 @@ def test_more_dimensions_than_there_are(tiny_model: Path, dimensions: int) -> No
     """Or none, cannot be kept."""
     with pytest.raises(InputError, match="has 16 dimensions"):
         load_encoder(str(tiny_model), dimensions=dimensions)
+
+
+def test_threads_share_an_encoder(tiny_model: Path) -> None:
+    """Each gets the vectors of its own texts."""
+    pytest.importorskip("openvino")
+    encoder = load_encoder(str(tiny_model), device="cpu", precision="fp32", runtime="openvino")
+    texts = [f"{'solar wind ' * (number % 5)}{number}" for number in range(40)]
+    expected = np.concatenate([encoder.encode_queries([text]) for text in texts])
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            found = np.concatenate(list(pool.map(lambda text: encoder.encode_queries([text]), texts)))
+            np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.gpu
