@@ -27,7 +27,7 @@ def in_parts(n: int, threads: int, work: Callable[[slice], None]) -> None:
 
 @contextmanager
 def faiss_threads(threads: int) -> Iterator[None]:
-    """Let FAISS use so many cores, and as many as before afterwards; the number is the whole process'."""
+    """Let FAISS use so many cores when this thread calls it, and as many as before afterwards."""
     import faiss
 
     before = faiss.omp_get_max_threads()

@@ -98,11 +98,13 @@ def _calibrated(encoder: Encoder | SparseEncoder, folder: Path, rows: int, befor
 
 
 def _sample(folder: Path, rows: int, count: int) -> list[str]:
-    """The texts of so many documents, drawn at random; fewer where fewer are not empty."""
+    """The texts of so many documents, drawn at random; where most are empty, of the first; fewer where there are."""
     store = StoreReader(PlainFolder(folder))
     drawn = np.random.default_rng(0).permutation(rows)[: 2 * count]
-    texts = (next(store.contents(row)) for row in drawn.tolist())
-    return list(islice((text for text in texts if text), count))
+    texts = list(filter(None, (next(store.contents(row)) for row in drawn.tolist())))
+    if len(texts) < count:
+        texts = list(islice(filter(None, store.contents()), count))
+    return texts[:count]
 
 
 def _blocks(folder: Path, done: int, total: int, stage: str, progress: Progress) -> Iterator[tuple[Block, Tell]]:

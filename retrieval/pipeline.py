@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,9 @@ def parse_using(using: str) -> tuple[str, ...] | None:
         )
     return stages
 
+
+# Held while a model is loaded at its first use, which several threads may come to at once.
+_LOADING = Lock()
 
 # How many passages are looked at for each document that is wanted, at first.
 _PASSAGES_PER_DOCUMENT = 4
@@ -290,8 +294,9 @@ class Retriever:
         return self.index.sparse.search(vectors, k, self._threads, allowed)
 
     def _query_side(self) -> SparseEncoder | StoredQueries:
-        if self._sparse_encoder is None:
-            self._sparse_encoder = load_sparse_query_encoder(self.index, self._device)
+        with _LOADING:
+            if self._sparse_encoder is None:
+                self._sparse_encoder = load_sparse_query_encoder(self.index, self._device)
         return self._sparse_encoder
 
     def _search_dense(self, queries: list[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
@@ -299,8 +304,9 @@ class Retriever:
         assert self.index.dense
         vectors = np.empty((0, self.index.dense.dimensions), dtype=np.float32)
         if queries:
-            if self._encoder is None:
-                self._encoder = load_query_encoder(self.index, self._device)
+            with _LOADING:
+                if self._encoder is None:
+                    self._encoder = load_query_encoder(self.index, self._device)
             vectors = self._encoder.encode_queries(queries)
         return self.index.dense.search(vectors, k, self._threads, allowed, device=self._device)
 

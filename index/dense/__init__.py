@@ -1,1 +1,1 @@
-"""Dense index: exact inner-product search over memory-mapped vectors, by FAISS."""
+"""Dense index: inner-product search over memory-mapped vectors, by FAISS."""

@@ -16,6 +16,9 @@ from retrieval.types import Hits
 
 __all__ = ["Propose", "exact_hits", "propose_on_cpu"]
 
+# Bounds memory where many documents score alike, so that many have to be looked at.
+_CANDIDATES_AT_ONCE = 1 << 23
+
 Propose = Callable[[NDArray[np.float32], int], tuple[NDArray[np.float32], NDArray[np.int64]]]
 """The best k rows of each query, and their scores as far as they are right, both (n, k)."""
 
@@ -59,16 +62,19 @@ def exact_hits(
     breadth = int((k + k // 8 + 16) / (1.0 if mask is None else mask.mean()))
     while len(pending):
         breadth = min(breadth, len(vectors))
-        asked = queries[pending]
-        approximate, rows = propose(asked, breadth)
-        if mask is not None:
-            rows = np.where(mask[rows], rows, -1)
-        found = Hits.empty(len(pending), k, hits.kind)
-        rescore(asked, vectors, ordinals, rows, found.ordinals, found.scores, found.counts)
-        # Nothing outside the candidates can reach the k-th score.
-        settled = (found.counts == k) & (found.scores[:, -1] > approximate[:, -1] + slack[pending])
-        settled |= breadth == len(vectors)
-        for name in ("ordinals", "scores", "counts"):
-            getattr(hits, name)[pending[settled]] = getattr(found, name)[settled]
-        pending = pending[~settled]
+        at_once = max(1, _CANDIDATES_AT_ONCE // breadth)
+        left = []
+        for some in (pending[start : start + at_once] for start in range(0, len(pending), at_once)):
+            approximate, rows = propose(queries[some], breadth)
+            if mask is not None:
+                rows = np.where(mask[rows], rows, -1)
+            found = Hits.empty(len(some), k, hits.kind)
+            rescore(queries[some], vectors, ordinals, rows, found.ordinals, found.scores, found.counts)
+            # Nothing outside the candidates can reach the k-th score.
+            settled = (found.counts == k) & (found.scores[:, -1] > approximate[:, -1] + slack[some])
+            settled |= breadth == len(vectors)
+            for name in ("ordinals", "scores", "counts"):
+                getattr(hits, name)[some[settled]] = getattr(found, name)[settled]
+            left.append(some[~settled])
+        pending = np.concatenate(left)
         breadth *= 4
