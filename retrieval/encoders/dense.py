@@ -87,8 +87,8 @@ class DenseEncoder:
         dimensions: int | None = None,
         batch_tokens: int | None = None,
     ) -> None:
+        self._source = locate(model)  # whose package brings torch, which is asked for next
         choice = choose(precision, runtime, device)
-        self._source = locate(model)
         self._model = _load(self._source, model, choice)
         self.card = _card(self._model, model_name(model), choice, dimensions)
         self._batching = choice.batching(batch_tokens, whole=getattr(self._model[0], "can_flatten_inputs", False))
