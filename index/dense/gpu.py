@@ -60,8 +60,8 @@ def _torch(*, import_it: bool) -> Any:
     return sys.modules.get("torch")
 
 
-def clone_to_gpus(index: Any, gpus: list[int], *, replicate: bool = False) -> Any:
-    """A copy of an index of FAISS on some GPUs: in parts, or whole on each of them; an error if it has no such form."""
+def clone_to_gpus(index: Any, gpus: list[int]) -> Any:
+    """A copy of an index of FAISS on some GPUs, a part of it on each; an error if it has no such form."""
     faiss = import_faiss()
     resources = []
     for _ in gpus:
@@ -69,7 +69,7 @@ def clone_to_gpus(index: Any, gpus: list[int], *, replicate: bool = False) -> An
         own.setTempMemory(_TEMPORARY_BYTES)
         resources.append(own)
     options = faiss.GpuMultipleClonerOptions()
-    options.shard = not replicate and len(gpus) > 1
+    options.shard = len(gpus) > 1
     vector, numbers = faiss.GpuResourcesVector(), faiss.Int32Vector()
     for number, own in zip(gpus, resources, strict=True):
         numbers.push_back(number)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from retrieval.index.kernels.compiling import kernel
 from retrieval.index.kernels.prefetching import prefetch
 
-__all__ = ["LANES", "inner_products", "rescore"]
+__all__ = ["LANES", "rescore"]
 
 LANES = 8
 """Sums side by side."""
@@ -45,22 +45,6 @@ def _inner_product(query: NDArray[np.float32], vector: NDArray[np.float32]) -> n
 def _prefetch_row(vectors: NDArray[np.float32], row: int) -> None:
     for i in range(0, vectors.shape[1], _LINE):
         prefetch(vectors[row], i)
-
-
-@kernel
-def inner_products(
-    query: NDArray[np.float32], vectors: NDArray[np.float32], rows: NDArray[np.int64], out: NDArray[np.float32]
-) -> None:
-    """The inner products of a query, (d,), with some rows of vectors, (n, d).
-
-    Args:
-        query: finite.
-        vectors: in C order.
-        rows: (m,) of them.
-        out: (m,) filled in.
-    """
-    for place in range(len(rows)):
-        out[place] = _inner_product(query, vectors[rows[place]])
 
 
 @kernel

@@ -5,13 +5,13 @@ from numpy.typing import NDArray
 
 from retrieval.index.kernels.rescoring import LANES
 
-__all__ = ["inner_products", "rescore"]
+__all__ = ["rescore"]
 
 
-def inner_products(
+def _inner_products(
     query: NDArray[np.float32], vectors: NDArray[np.float32], rows: NDArray[np.int64], out: NDArray[np.float32]
 ) -> None:
-    """See `retrieval.index.kernels.rescoring.inner_products`."""
+    """The inner products of a query, (d,), with some rows of vectors, summed in the kernel's order."""
     products = query * vectors[rows]
     whole = products.shape[1] - products.shape[1] % LANES
     sums = np.zeros((len(rows), LANES), dtype=np.float32)
@@ -40,7 +40,7 @@ def rescore(
     for query in range(len(queries)):
         proposed = rows[query][rows[query] >= 0]
         scores = np.empty(len(proposed), dtype=np.float32)
-        inner_products(queries[query], vectors, proposed, scores)
+        _inner_products(queries[query], vectors, proposed, scores)
         best = np.lexsort((proposed, -scores))[:k]
         out_counts[query] = len(best)
         out_ordinals[query, : len(best)] = ordinals[proposed[best]]

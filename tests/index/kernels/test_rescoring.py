@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from retrieval.index.kernels import rescoring, rescoring_reference
 
@@ -32,10 +33,17 @@ def test_products_are_right_and_do_not_depend_on_their_neighbours(d: int) -> Non
     """Against float64; and of one row alone as among many."""
     rng = np.random.default_rng(d)
     vectors, query = rng.standard_normal((50, d)).astype(np.float32), rng.standard_normal(d).astype(np.float32)
-    together, alone, reference = (np.empty(size, np.float32) for size in (50, 1, 50))
-    rescoring.inner_products(query, vectors, np.arange(50), together)
-    np.testing.assert_allclose(together, vectors.astype(np.float64) @ query.astype(np.float64), rtol=1e-4, atol=1e-4)
-    rescoring.inner_products(query, vectors, np.array([17]), alone)
-    assert alone[0] == together[17]
-    rescoring_reference.inner_products(query, vectors, np.arange(50), reference)
-    np.testing.assert_array_equal(together, reference)
+    together, scores = _scores(query, vectors, np.arange(50)), vectors.astype(np.float64) @ query.astype(np.float64)
+    np.testing.assert_allclose(together, scores, rtol=1e-4, atol=1e-4)
+    assert _scores(query, vectors, np.array([17]))[17] == together[17]
+
+
+def _scores(query: NDArray[np.float32], vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The kernel's score of each of the rows, at its place among all."""
+    n = len(rows)
+    ordinals, scores = np.empty((1, n), np.int64), np.empty((1, n), np.float32)
+    places = np.arange(len(vectors))
+    rescoring.rescore(query[None], vectors, places, rows[None], ordinals, scores, np.empty(1, np.int64))
+    found = np.full(len(vectors), np.nan, np.float32)
+    found[ordinals[0]] = scores[0]
+    return found
