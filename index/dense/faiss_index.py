@@ -122,6 +122,7 @@ class FaissIndex:
         self._kept = kept
         self._form = form or index
         self._core = _core(import_faiss(), self._form)
+        self._unfiltered: tuple[int, Any] = (0, None)
 
     def moved(self, move: Callable[[Any], Any]) -> "FaissIndex":
         """It where FAISS moves it to, or itself where that is impossible: only inverted lists of whole vectors can."""
@@ -183,7 +184,7 @@ class FaissIndex:
         width = min(width, self.widths[1]) if self.widths else 0
         if self._form is not self._index:
             k, width = min(k, GPU_MOST), min(width, GPU_MOST)
-        parameters = _parameters(faiss, self._form, width, selector)
+        parameters = self._parameters(width, selector)
         with faiss_threads(threads):
             _, rows = self._index.search(queries, k, params=parameters)
         if mask is not None:
@@ -191,6 +192,15 @@ class FaissIndex:
             rows[~mask[rows]] = -1
         found: NDArray[np.int64] = rows
         return found
+
+    def _parameters(self, width: int, selector: Any) -> Any:
+        """FAISS' parameters of a search; the last without a selector are kept, since one query takes them as long."""
+        faiss = import_faiss()
+        if selector:
+            return _parameters(faiss, self._form, width, selector)
+        if self._unfiltered[0] != width:
+            self._unfiltered = (width, _parameters(faiss, self._form, width, None))
+        return self._unfiltered[1]
 
     @cached_property
     def _takes_selectors(self) -> bool:

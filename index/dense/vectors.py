@@ -32,7 +32,8 @@ class VectorReader:
 
     def checked(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """All vectors, of which these rows have been compared with their checksums; negative rows are none."""
-        if not isinstance(self.vectors.file, CheckedFile):
+        file = self.vectors.file
+        if not isinstance(file, CheckedFile) or file.is_checked:
             return self.all
         self.vectors.check_rows(rows[rows >= 0])
         vectors: NDArray[np.float32] = self.vectors.unchecked

@@ -125,6 +125,11 @@ class CheckedFile:
         first = start // BLOCK
         self._check_blocks(np.flatnonzero(~self._checked[first : _blocks(stop)]) + first)
 
+    @property
+    def is_checked(self) -> bool:
+        """Whether all of it has been compared with its checksums."""
+        return self._whole
+
     def check_pieces(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
         """The same of many pieces, each from its start to before its stop."""
         if self._whole or len(starts) == 0:
