@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from retrieval.training.data import TrainingData
     from retrieval.training.dev import DevSet
-    from retrieval.training.splade import SpladeRecipe, SpladeSettings
+    from retrieval.training.recipes.splade import SpladeRecipe, SpladeSettings
     from retrieval.training.warmstart import LexicalStart
 
 # ruff: noqa: D101 - the names say it
@@ -146,7 +146,7 @@ def splade(
     """
     _needs_torch()
     from retrieval.training.data import Sources, read_training_data
-    from retrieval.training.splade import SpladeSettings
+    from retrieval.training.recipes.splade import SpladeSettings
     from retrieval.training.trainer import TrainerSettings, train
 
     _use_threads(threads)
@@ -284,7 +284,7 @@ def _splade_recipe(
     """Of one model, or of both sides; nothing of it is kept in the folder."""
     from retrieval.encoders.layout import is_sparse
     from retrieval.encoders.neural.splade import Splade
-    from retrieval.training.splade import SpladeRecipe, evaluator
+    from retrieval.training.recipes.splade import SpladeRecipe, evaluator
 
     if start is not None:
         encoder = Splade.from_encoder(model, device=device)
@@ -313,8 +313,8 @@ def _query_recipe(
     from retrieval.encoders.models import weights_digest
     from retrieval.encoders.neural.splade import Splade
     from retrieval.training.frozen import encode_frozen
-    from retrieval.training.splade import shortened
-    from retrieval.training.splade_query import SpladeQueryRecipe, frozen_evaluator, with_query_side
+    from retrieval.training.recipes.splade import shortened
+    from retrieval.training.recipes.splade_query import SpladeQueryRecipe, frozen_evaluator, with_query_side
 
     if not is_sparse(model):
         raise InputError(

@@ -15,8 +15,8 @@ from retrieval.training.data import Sources, read_training_data  # noqa: E402
 from retrieval.training.dev import load_dev_set  # noqa: E402
 from retrieval.training.frozen import encode_frozen  # noqa: E402
 from retrieval.training.log import read_log  # noqa: E402
-from retrieval.training.splade import SpladeRecipe, SpladeSettings, evaluator, shortened  # noqa: E402
-from retrieval.training.splade_query import SpladeQueryRecipe, frozen_evaluator, with_query_side  # noqa: E402
+from retrieval.training.recipes.splade import SpladeRecipe, SpladeSettings, evaluator, shortened  # noqa: E402
+from retrieval.training.recipes.splade_query import SpladeQueryRecipe, frozen_evaluator, with_query_side  # noqa: E402
 from retrieval.training.trainer import train  # noqa: E402
 from retrieval.training.warmstart import LexicalStart, lexical_start  # noqa: E402
 from tests.training.making import words  # noqa: E402

@@ -12,7 +12,7 @@ import torch
 from retrieval.encoders.neural.splade import Splade
 from retrieval.training.batches import Batch
 from retrieval.training.data import Sources, read_training_data
-from retrieval.training.splade import SpladeRecipe, SpladeSettings
+from retrieval.training.recipes.splade import SpladeRecipe, SpladeSettings
 from retrieval.training.trainer import Outcome, TrainerSettings, train
 
 METHOD = SpladeSettings(

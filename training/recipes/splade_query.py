@@ -24,7 +24,7 @@ from retrieval.training.frozen import FrozenDocuments
 from retrieval.training.losses.contrastive import contrastive
 from retrieval.training.losses.distillation import kl_divergence
 from retrieval.training.recipes import StepLoss
-from retrieval.training.splade import SpladeRecipe, SpladeSettings, active_terms, shortened
+from retrieval.training.recipes.splade import SpladeRecipe, SpladeSettings, active_terms, shortened
 from retrieval.training.warmstart import LexicalStart, lexical_start
 
 __all__ = ["SpladeQueryRecipe", "frozen_evaluator", "with_query_side"]
