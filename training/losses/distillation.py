@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from retrieval.training.losses.scores import among_present, wide
+
 __all__ = ["kl_divergence", "margin_mse"]
 
 
@@ -23,8 +25,8 @@ def margin_mse(positive: Tensor, negatives: Tensor, teacher_positive: Tensor, te
     Returns:
         A scalar in float32.
     """
-    margins = positive.float()[:, None] - negatives.float()
-    wanted = teacher_positive.float()[:, None] - teacher_negatives.float()
+    margins = wide(positive)[:, None] - wide(negatives)
+    wanted = wide(teacher_positive)[:, None] - wide(teacher_negatives)
     return functional.mse_loss(margins, wanted)
 
 
@@ -43,10 +45,12 @@ def kl_divergence(scores: Tensor, teacher: Tensor, *, temperature: float = 1.0) 
     Returns:
         A scalar in float32, at least 0.
     """
-    teacher = teacher.detach().float()
+    teacher = wide(teacher.detach())
     absent = teacher == -torch.inf
-    wanted = functional.log_softmax(teacher / temperature, dim=1)
-    given = functional.log_softmax(scores.float().masked_fill(absent, -torch.inf) / temperature, dim=1)
-    # -inf - -inf is not a number: what is left out counts 0 on both sides.
-    parts = wanted.exp() * (wanted.masked_fill(absent, 0.0) - given.masked_fill(absent, 0.0))
-    return parts.sum(dim=1).mean() * temperature**2
+    return _divergence(teacher / temperature, wide(scores) / temperature, absent) * temperature**2
+
+
+def _divergence(first: Tensor, second: Tensor, absent: Tensor) -> Tensor:
+    """The mean over queries of KL(softmax(first) || softmax(second)) over what is not absent."""
+    wanted, given = among_present(first, absent), among_present(second, absent)
+    return (wanted.exp() * (wanted - given)).sum(dim=1).mean()

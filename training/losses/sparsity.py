@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from retrieval.training.losses.scores import wide
+
 __all__ = ["flops", "l1", "quadratic_ramp"]
 
 
@@ -17,7 +19,7 @@ def flops(weights: Tensor) -> Tensor:
     Returns:
         A scalar in float32.
     """
-    return weights.float().abs().mean(dim=0).square().sum()
+    return wide(weights).abs().mean(dim=0).square().sum()
 
 
 def l1(weights: Tensor) -> Tensor:
@@ -31,7 +33,7 @@ def l1(weights: Tensor) -> Tensor:
     Returns:
         A scalar in float32.
     """
-    return weights.float().abs().sum(dim=1).mean()
+    return wide(weights).abs().sum(dim=1).mean()
 
 
 def quadratic_ramp(weight: float, step: int, steps: int) -> float:

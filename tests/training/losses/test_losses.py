@@ -13,25 +13,16 @@ torch = pytest.importorskip("torch")
 from retrieval.training.losses.contrastive import contrastive  # noqa: E402
 from retrieval.training.losses.distillation import kl_divergence, margin_mse  # noqa: E402
 from retrieval.training.losses.sparsity import flops, l1, quadratic_ramp  # noqa: E402
-
-Floats = NDArray[np.float64]
-
-
-def made(seed: int, *shape: int) -> Floats:
-    return np.random.default_rng(seed).normal(size=shape) * 3
+from tests.training.losses.references import Floats, gradient, gradients_hold, made, tensor  # noqa: E402
 
 
-def tensor(array: NDArray) -> "torch.Tensor":
-    return torch.from_numpy(array)
-
-
-def slow_contrastive(scores: Floats, targets: NDArray, known: NDArray, temperature: float) -> float:
+def slow_contrastive(scores: Floats, targets: NDArray, known: NDArray, temperature: float, weights: Floats) -> float:
     """One query after the other, one document after the other."""
     total = 0.0
     for row, target in enumerate(targets):
         kept = [j for j in range(scores.shape[1]) if j == target or not known[row, j]]
-        weights = [math.exp(scores[row, j] / temperature) for j in kept]
-        total -= math.log(weights[kept.index(target)] / sum(weights))
+        odds = [math.exp(scores[row, j] / temperature) * (1 if j == target else weights[row, j]) for j in kept]
+        total -= math.log(odds[kept.index(target)] / sum(odds))
     return total / len(targets)
 
 
@@ -50,11 +41,16 @@ def slow_kl(scores: Floats, teacher: Floats, temperature: float) -> float:
 @settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 7), st.sampled_from([0.5, 1.0, 20.0]))
 def test_contrastive_equals_the_reference(seed: int, b: int, n: int, temperature: float) -> None:
-    """With any documents left out as known positives, the target never among them."""
+    """With any documents left out as known positives, the target never among them, and with weights of any others."""
     rng = np.random.default_rng(seed)
     scores, targets, known = made(seed, b, n), rng.integers(0, n, b), rng.random((b, n)) < 0.3
-    loss = contrastive(tensor(scores), tensor(targets), tensor(known), temperature=temperature)
-    assert loss.item() == pytest.approx(slow_contrastive(scores, targets, known, temperature), rel=1e-5, abs=1e-6)
+    weights = np.maximum(rng.random((b, n)) - 0.2, 0)
+    for given_weights, all_weights in ((None, np.ones((b, n))), (tensor(weights), weights)):
+        loss = contrastive(
+            tensor(scores), tensor(targets), tensor(known), temperature=temperature, weights=given_weights
+        )
+        expected = slow_contrastive(scores, targets, known, temperature, all_weights)
+        assert loss.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_contrastive_by_hand() -> None:
@@ -64,6 +60,33 @@ def test_contrastive_by_hand() -> None:
     assert loss.item() == pytest.approx(-math.log(3 / 4))
     alone = contrastive(scores, torch.tensor([0]), torch.tensor([[True, True, True]]))
     assert alone.item() == 0
+
+
+def test_a_weight_counts_a_negative_in_part() -> None:
+    """Half of odds of 2 stands in the denominator, nothing of what weighs 0, and all of the target."""
+    scores, weights = torch.log(torch.tensor([[3.0, 2.0, 99.0]])), torch.tensor([[0.0, 0.5, 0.0]])
+    loss = contrastive(scores, torch.tensor([0]), weights=weights)
+    assert loss.item() == pytest.approx(-math.log(3 / 4))
+    moved = gradient(lambda s: contrastive(s, torch.tensor([0]), weights=weights), scores)
+    assert moved[0].tolist() == pytest.approx([-1 / 4, 1 / 4, 0])
+    known = torch.tensor([[True, True, True]])
+    assert contrastive(scores, torch.tensor([0]), known, weights=weights).item() == 0
+    learned = weights.clone().requires_grad_()
+    assert not contrastive(scores, torch.tensor([0]), weights=learned).requires_grad
+
+
+def test_half_precision_is_compared_in_full() -> None:
+    """Scores that come in half types give what the same numbers give in float32, in float32."""
+    scores, teacher = tensor(made(0, 3, 4)).to(torch.bfloat16), tensor(made(1, 3, 4)).to(torch.float16)
+    for loss in (
+        lambda s, _: contrastive(s, torch.arange(3)),
+        kl_divergence,
+        lambda s, t: margin_mse(s[:, 0], s[:, 1:], t[:, 0], t[:, 1:]),
+        lambda s, _: flops(s),
+        lambda s, _: l1(s),
+    ):
+        assert loss(scores, teacher).dtype == torch.float32
+        assert loss(scores, teacher).item() == loss(scores.float(), teacher.float()).item()
 
 
 @settings(max_examples=30)
@@ -134,28 +157,13 @@ def test_the_ramp_is_quadratic_and_then_level() -> None:
 
 def test_gradients_are_those_of_finite_differences() -> None:
     """Of every loss, with what is left out left out."""
-    scores = tensor(made(3, 3, 4)).requires_grad_()
-    teacher = tensor(made(4, 3, 4))
+    scores, teacher = made(3, 3, 4), tensor(made(4, 3, 4))
     teacher[0, 2] = -torch.inf
     targets, known = torch.tensor([0, 1, 3]), torch.tensor([[False, True, False, False]] * 3)
-    losses = {
-        "contrastive": lambda s: contrastive(s, targets, known, temperature=2.0),
-        "kl": lambda s: kl_divergence(s, teacher, temperature=2.0),
-        "margin": lambda s: margin_mse(s[:, 0], s[:, 1:], teacher[:, 3], teacher[:, [0, 1, 3]]),
-        "flops": flops,
-        "l1": l1,
-    }
-    for name, loss in losses.items():
-        (gradient,) = torch.autograd.grad(loss(scores), scores)
-        assert torch.isfinite(gradient).all(), name
-        assert torch.allclose(gradient, _differences(loss, scores.detach()), rtol=2e-2, atol=2e-3), name
-
-
-def _differences(loss: object, scores: "torch.Tensor", step: float = 1e-2) -> "torch.Tensor":
-    """Central differences; losses are float32, so the step is large."""
-    gradient = torch.zeros_like(scores)
-    for place in np.ndindex(*scores.shape):
-        moved = torch.zeros_like(scores)
-        moved[place] = step
-        gradient[place] = (loss(scores + moved).item() - loss(scores - moved).item()) / (2 * step)
-    return gradient
+    weights = tensor(np.random.default_rng(3).random((3, 4)))
+    assert gradients_hold(lambda s: contrastive(s, targets, known, temperature=2.0, weights=weights), scores)
+    assert gradients_hold(lambda s: kl_divergence(s, teacher, temperature=2.0), scores)
+    wanted = teacher[:, 3], teacher[:, [0, 1, 3]]
+    assert gradients_hold(lambda s: margin_mse(s[:, 0], s[:, 1:], *wanted), scores)
+    assert gradients_hold(flops, scores)
+    assert gradients_hold(l1, scores)
