@@ -87,6 +87,7 @@ class EncoderCard:
         dimensions: width of a vector.
         similarity: `cosine`, for which vectors are normalised, or `dot`.
         weights: a digest of its parameters.
+        document_weights: where queries have a model of their own, a digest of the one that encodes documents.
         revision: of the hub, where it comes from there.
         max_length: tokens of a text that are read.
         pooling: how token vectors become one.
@@ -103,6 +104,7 @@ class EncoderCard:
     dimensions: int
     similarity: str
     weights: str | None = None
+    document_weights: str | None = None
     revision: str | None = None
     max_length: int | None = None
     pooling: str | None = None
@@ -116,10 +118,13 @@ class EncoderCard:
     def differences(self, other: "EncoderCard") -> list[str]:
         """The fields that make the vectors of two encoders incomparable.
 
-        The name and place of a model do not, nor does the precision in which it is run.
+        The name and place of a model do not, nor does the precision in which it is run, nor do weights that encode
+        queries alone, which may have learned since.
         """
         named = ("dimensions", "similarity", "weights", "max_length", "pooling", "prompts", "top_terms")
-        return [name for name in named if getattr(self, name) != getattr(other, name)]
+        alike = (self.document_weights or self.weights) == (other.document_weights or other.weights)
+        left_out = ("weights",) if alike else ()
+        return [name for name in named if name not in left_out and getattr(self, name) != getattr(other, name)]
 
 
 @dataclass(frozen=True, slots=True)

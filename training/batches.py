@@ -9,7 +9,7 @@ from torch import Tensor
 
 from retrieval.training.data import Example, TrainingData
 
-__all__ = ["Batch", "Draw", "draw"]
+__all__ = ["Batch", "Draw", "draw", "of_lists"]
 
 # What the random numbers of a step, or of an epoch, are for.
 _ORDER, _DOCUMENTS = 0, 1
@@ -40,12 +40,14 @@ class Batch:
         known: (b, b + b * k) bool, which of the rows are relevant for which query.
         teacher: (b, 1 + k) float32, the teacher's scores of the positive and the negatives of each query; NaN in the
             whole row of a query whose positive it does not know.
+        weights: (b, b + b * k) float32, how much each of the rows counts as a negative of each query.
     """
 
     examples: Sequence[Example]
     rows: Sequence[int]
     known: Tensor
     teacher: Tensor
+    weights: Tensor
 
     @property
     def targets(self) -> Tensor:
@@ -73,8 +75,13 @@ def draw(data: TrainingData, settings: Draw, step: int, *, rank: int = 0, world:
         _documents(example, len(data.texts), settings, np.random.default_rng((settings.seed, _DOCUMENTS, place)))
         for example, place in zip(examples, places.tolist(), strict=True)
     ]
-    rows = [own[0] for own in drawn] + [row for own in drawn for row in own[1:]]
-    return Batch(examples, rows, _known(examples, rows), _teacher(examples, drawn))
+    return of_lists(examples, drawn)
+
+
+def of_lists(examples: Sequence[Example], lists: Sequence[Sequence[int]]) -> Batch:
+    """The batch of some examples with a list of rows each, all of one length: a positive, then the negatives."""
+    rows = [own[0] for own in lists] + [row for own in lists for row in own[1:]]
+    return Batch(examples, rows, _known(examples, rows), _teacher(examples, lists), _weights(examples, rows))
 
 
 def _order(n: int, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -95,6 +102,10 @@ def _documents(example: Example, n: int, settings: Draw, generator: np.random.Ge
 def _known(examples: Sequence[Example], rows: Sequence[int]) -> Tensor:
     sets = [frozenset(example.positives) for example in examples]
     return torch.tensor([[row in positives for row in rows] for positives in sets], dtype=torch.bool)
+
+
+def _weights(examples: Sequence[Example], rows: Sequence[int]) -> Tensor:
+    return torch.tensor([[example.weights.get(row, 1.0) for row in rows] for example in examples])
 
 
 def _teacher(examples: Sequence[Example], drawn: Sequence[Sequence[int]]) -> Tensor:

@@ -31,6 +31,7 @@ class Example:
         positives: what is relevant, at least one.
         negatives: what is taken to be not relevant, hardest first; may be empty.
         scores: a teacher's, by row; empty without a teacher.
+        weights: how much a negative counts, by row, where that is not 1.
     """
 
     id: str
@@ -38,14 +39,16 @@ class Example:
     positives: tuple[int, ...]
     negatives: tuple[int, ...] = ()
     scores: Mapping[int, float] = field(default_factory=dict)
+    weights: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass
 class TrainingData:
-    """Documents and examples, and what the preflight has to say of them, a sentence each."""
+    """Documents with their ids, and examples, and what the preflight has to say of them, a sentence each."""
 
     texts: list[str]
     examples: list[Example]
+    ids: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def fingerprint(self) -> str:
@@ -55,7 +58,8 @@ class TrainingData:
             digest.update(part.encode() + b"\0")
         for example in self.examples:
             scores = sorted(example.scores.items())
-            digest.update(repr((example.query, example.positives, example.negatives, scores)).encode())
+            weights = sorted(example.weights.items())
+            digest.update(repr((example.query, example.positives, example.negatives, scores, weights)).encode())
         return f"sha256:{digest.hexdigest()}"
 
 
@@ -102,6 +106,7 @@ class _Reader:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._texts: list[str] = []
+        self._ids: list[str] = []
         self._rows: dict[str, int] = {}
         self._examples: list[Example] = []
         self._notes: list[str] = []
@@ -134,7 +139,7 @@ class _Reader:
             hint = "; ".join(self._notes) or None
             raise CollectionError(f"{', '.join(map(str, self._sources.data))}: nothing to train on", hint=hint)
         self._check_runs(examples)
-        return TrainingData(self._texts, examples, self._notes)
+        return TrainingData(self._texts, examples, self._ids, self._notes)
 
     def _check_runs(self, kept: Sequence[Example]) -> None:
         if self._sources.negatives and not any(e.negatives for e in kept):
@@ -154,17 +159,19 @@ class _Reader:
         named = ", ".join(example.id for example in which[:3]) + (", …" if len(which) > 3 else "")
         self._notes.append(f"{len(which)} {queries} {what}: {named}")
 
-    def _row(self, text: str) -> int:
+    def _row(self, text: str, id_: str | None = None) -> int:
+        """Where a text stands; one without an id is called by that."""
         row = self._rows.setdefault(text, len(self._texts))
         if row == len(self._texts):
             self._texts.append(text)
+            self._ids.append(id_ or f"text {row}")
         return row
 
     def _read_folder(self, folder: Path) -> None:
         split = self._sources.split
         collection = load_collection(folder, split, on_error="skip")
         self._notes += [f"{folder.name}: {problem}" for problem in collection.problems]
-        rows = {document.id: self._row(document.contents) for document in read_documents(folder)}
+        rows = {document.id: self._row(document.contents, document.id) for document in read_documents(folder)}
         for other in sorted(path.stem for path in (folder / "qrels").glob("*.tsv")):
             if other != split:
                 queries = load_collection(folder, other, on_error="skip").queries

@@ -93,8 +93,10 @@ def _sample(ids: Sequence[str], qrels: Mapping[str, Mapping[str, int]], count: i
 
 
 @torch.no_grad()
-def search_all(dev: DevSet, encode_query: Encode, encode_document: Encode, *, depth: int = _DEPTH) -> Run:
-    """The best documents of each query by the inner product with every document, above 0 only.
+def search_all(
+    dev: DevSet, encode_query: Encode, encode_document: Encode, *, depth: int = _DEPTH, least: float = 0.0
+) -> Run:
+    """The best documents of each query by the inner product with every document, above `least` only.
 
     A document whose id is the query's own is left out, as in an evaluation. No more than a few documents' vectors exist
     at a time.
@@ -104,6 +106,7 @@ def search_all(dev: DevSet, encode_query: Encode, encode_document: Encode, *, de
         encode_query: texts to (n, d) vectors.
         encode_document: likewise.
         depth: hits to keep.
+        least: what a hit's score is above; with sparse vectors, 0 means that nothing matches.
     """
     ids = sorted(dev.documents, key=lambda id_: (-len(dev.documents[id_]), id_))
     queries = torch.cat([encode_query([query.text]).float() for query in dev.queries])
@@ -111,22 +114,23 @@ def search_all(dev: DevSet, encode_query: Encode, encode_document: Encode, *, de
     for start in range(0, len(ids), _DOCUMENTS_AT_ONCE):
         texts = [dev.documents[id_] for id_ in ids[start : start + _DOCUMENTS_AT_ONCE]]
         parts.append((queries @ encode_document(texts).float().T).cpu())
-    return best_of(dev, ids, torch.cat(parts, dim=1), depth=depth)
+    return best_of(dev, ids, torch.cat(parts, dim=1), depth=depth, least=least)
 
 
-def best_of(dev: DevSet, ids: Sequence[str], scores: Tensor, *, depth: int = _DEPTH) -> Run:
-    """The best documents of each query, above 0 only, without one whose id is the query's own.
+def best_of(dev: DevSet, ids: Sequence[str], scores: Tensor, *, depth: int = _DEPTH, least: float = 0.0) -> Run:
+    """The best documents of each query, above `least` only, without one whose id is the query's own.
 
     Args:
         dev: whose queries they are.
         ids: of the n documents.
         scores: (b, n), of each query with each.
         depth: hits to keep.
+        least: what a hit's score is above.
     """
     best = torch.topk(scores, min(depth + 1, len(ids)), dim=1)
     run = {}
     for query, values, places in zip(dev.queries, best.values.tolist(), best.indices.tolist(), strict=True):
-        hits = {ids[place]: value for value, place in zip(values, places, strict=True) if value > 0}
+        hits = {ids[place]: value for value, place in zip(values, places, strict=True) if value > least}
         hits.pop(query.id, None)
         run[query.id] = dict(list(hits.items())[:depth])
     return run

@@ -9,9 +9,9 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,69 +22,14 @@ from retrieval.protocols import Progress, silent
 from retrieval.training.checkpoints import Best, Checkpoints, Progressed
 from retrieval.training.log import Log
 from retrieval.training.recipes import Recipe, StepLoss
+from retrieval.training.settings import TrainerSettings
 
-__all__ = ["Outcome", "TrainerSettings", "learning_rate", "train"]
+__all__ = ["Outcome", "learning_rate", "train"]
 
-Precision = Literal["no", "bf16", "fp16"]
 Evaluate = Callable[[], float]
 
 # Ends of names of parameters that decay would only harm.
 _NO_DECAY = ("bias", "LayerNorm.weight", "layer_norm.weight", "norm.weight")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainerSettings:
-    """How to optimise, whatever the method.
-
-    Attributes:
-        steps: batches to learn from; with 0 the model is written as it begins.
-        lr: the highest learning rate.
-        warmup: share of the steps over which the rate rises from 0; then it falls to 0 in a straight line.
-        weight_decay: of all weights but biases and norms.
-        clip: the largest norm of a step's gradient.
-        precision: of matrix products: bf16, fp16 (with scaled losses), or no for float32.
-        seed: of batches and of dropout.
-        evaluate_every: steps between evaluations on dev data, the first before any step; 0 for none.
-        patience: how many evaluations in a row may be no better before the run ends; 0 for no limit.
-        checkpoint_every: steps between checkpoints; there is one after each evaluation as well. Decides no weight.
-        log_every: steps between lines of the log. Decides no weight.
-        device: torch's name of a device; None takes what accelerate finds. Decides no weight.
-    """
-
-    steps: int
-    lr: float = 2e-5
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    precision: Precision = "no"
-    seed: int = 0
-    evaluate_every: int = 0
-    patience: int = 0
-    checkpoint_every: int = 500
-    log_every: int = 10
-    device: str | None = None
-
-    def __post_init__(self) -> None:
-        wrong = {
-            "steps must be at least 0": self.steps < 0,
-            "lr must be above 0": not self.lr > 0,
-            "warmup must be a share from 0 to 1": not 0 <= self.warmup <= 1,
-            "weight_decay must be at least 0": not self.weight_decay >= 0,
-            "clip must be above 0": not self.clip > 0,
-            "precision must be no, bf16 or fp16": self.precision not in ("no", "bf16", "fp16"),
-            "evaluate_every, patience and checkpoint_every must be at least 0": min(
-                self.evaluate_every, self.patience, self.checkpoint_every
-            )
-            < 0,
-            "log_every must be at least 1": self.log_every < 1,
-        }
-        if broken := [rule for rule, is_broken in wrong.items() if is_broken]:
-            raise InputError(broken[0])
-
-    def deciding(self) -> dict[str, Any]:
-        """Those that decide the result."""
-        free = ("checkpoint_every", "log_every", "device")
-        return {name: value for name, value in asdict(self).items() if name not in free}
 
 
 @dataclass(frozen=True)
@@ -195,7 +140,7 @@ class _Run:
             loss = self._recipe.loss(self._model, batch, step)
         self._check(loss, step)
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(settings, step)
+            group["lr"] = learning_rate(settings, step) * self._recipe.rate(group["part"], step)
         self._optimizer.zero_grad(set_to_none=True)
         accelerator.backward(loss.total)
         accelerator.clip_grad_norm_(self._model.parameters(), settings.clip)
@@ -269,7 +214,7 @@ class _Run:
             recipe.load_state(state["recipe"])
         else:
             recipe.begin()
-        optimizer = torch.optim.AdamW(_groups(recipe.model, self._settings.weight_decay), lr=self._settings.lr)
+        optimizer = torch.optim.AdamW(_groups(recipe, self._settings.weight_decay), lr=self._settings.lr)
         self._model, self._optimizer = self._accelerator.prepare(recipe.model, optimizer)
         self._best = progressed.best if progressed else None
         if state:
@@ -305,12 +250,14 @@ def _accelerator(settings: TrainerSettings) -> Any:
     return Accelerator(mixed_precision=settings.precision, cpu=is_cpu, kwargs_handlers=[several])
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters, with and without decay."""
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    free = [parameter for name, parameter in named if name.endswith(_NO_DECAY)]
-    decayed = [parameter for name, parameter in named if not name.endswith(_NO_DECAY)]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+def _groups(recipe: Recipe, weight_decay: float) -> list[dict[str, Any]]:
+    """Trainable parameters by parts, with and without decay."""
+    groups: dict[tuple[str, float], list[nn.Parameter]] = {}
+    for name, parameter in recipe.model.named_parameters():
+        if parameter.requires_grad:
+            decay = 0.0 if name.endswith(_NO_DECAY) else weight_decay
+            groups.setdefault((recipe.part(name), decay), []).append(parameter)
+    return [{"params": parameters, "part": part, "weight_decay": decay} for (part, decay), parameters in groups.items()]
 
 
 def _listed(parts: Mapping[str, float]) -> str:

@@ -112,6 +112,23 @@ class DenseSearcher:
                 part.index  # noqa: B018 - an error if it cannot be opened
         return [problem for reader in self.readers for problem in reader.problems(self._largest_norm)]
 
+    def vectors_of(self, ordinals: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(m, d) the stored vectors of documents, which must have one each.
+
+        Raises:
+            InputError: one of them has none.
+        """
+        found = np.empty((len(ordinals), self.dimensions), dtype=np.float32)
+        there = np.zeros(len(ordinals), dtype=bool)
+        for part in self._parts:
+            rows = np.minimum(np.searchsorted(part.ordinals, ordinals), len(part.ordinals) - 1)
+            own = part.ordinals[rows] == ordinals
+            found[own] = part.reader.checked(rows[own])[rows[own]]
+            there |= own
+        if not there.all():
+            raise InputError(f"document {int(ordinals[~there][0])} has no vector")
+        return found
+
     def search(
         self,
         queries: NDArray[np.float32],

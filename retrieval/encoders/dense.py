@@ -17,7 +17,7 @@ from retrieval.encoders.runtimes.quantising import CALIBRATED_BY, CHECKED_BY, in
 from retrieval.errors import InputError, MissingExtraError, ModelError
 from retrieval.types import EncoderCard
 
-__all__ = ["DenseEncoder", "check_card", "load_encoder"]
+__all__ = ["DenseEncoder", "check_card", "is_two", "load_encoder", "prompt_of"]
 
 _LOG = logging.getLogger("retrieval")
 
@@ -163,7 +163,7 @@ class DenseEncoder:
         return np.stack(rows) if rows else np.empty((0, self.card.dimensions), dtype=np.float32)
 
     def _tokenize(self, texts: list[str], side: str) -> dict[str, Any]:
-        features: dict[str, Any] = self._model.preprocess(texts, prompt=_prompt(self._model, side), task=side)
+        features: dict[str, Any] = self._model.preprocess(texts, prompt=prompt_of(self._model, side), task=side)
         return features
 
     def _vectors(self, features: dict[str, Any], side: str, body: Body | None) -> Any:
@@ -209,6 +209,11 @@ def _attention(choice: Choice) -> dict[str, str]:
     return {"attn_implementation": "flash_attention_2"} if flash else {}
 
 
+def is_two(model: Any) -> bool:
+    """Whether queries and documents have modules of their own in a model of sentence-transformers."""
+    return type(model[0]).__name__ == "Router" and "document" in model[0].sub_modules
+
+
 def _has_transformer(model: Any) -> bool:
     return type(model[0]).__name__ == "Transformer"
 
@@ -242,7 +247,7 @@ def _exact(value: Any) -> Any:
     return value.float() if getattr(value, "is_floating_point", lambda: False)() else value
 
 
-def _prompt(model: Any, side: str) -> str | None:
+def prompt_of(model: Any, side: str) -> str | None:
     """What sentence-transformers puts in front of a text of this side."""
     names = ("query",) if side == "query" else _DOCUMENT_PROMPTS
     found = next((name for name in names if name in model.prompts), model.default_prompt_name)
@@ -252,18 +257,22 @@ def _prompt(model: Any, side: str) -> str | None:
 
 def _card(model: Any, name: str, choice: Choice, dimensions: int | None) -> EncoderCard:
     """What decides the vectors of a loaded model."""
+    import torch
+
     similarity = str(model.similarity_fn_name or "cosine")
     if similarity not in ("cosine", "dot"):
         raise ModelError(f"model {name!r} compares vectors by {similarity}; an index knows cosine and dot")
     width = model.get_embedding_dimension()
     if dimensions is not None and not 1 <= dimensions <= width:
         raise InputError(f"model {name!r} has {width} dimensions, so {dimensions} cannot be kept")
-    pooling = [module.get_config_dict() for module in model if type(module).__name__ == "Pooling"]
+    documents = list(model[0].sub_modules["document"]) if is_two(model) else list(model)
+    pooling = [module.get_config_dict() for module in documents if type(module).__name__ == "Pooling"]
     return EncoderCard(
         model=name,
         dimensions=dimensions or width,
         similarity=similarity,
         weights=weights_digest(model),
+        document_weights=weights_digest(torch.nn.Sequential(*documents, *list(model)[1:])) if is_two(model) else None,
         revision=getattr(getattr(model[0], "config", None), "_commit_hash", None),
         max_length=model.max_seq_length if isinstance(model.max_seq_length, int) else None,
         pooling=pooling[0]["pooling_mode"] if pooling else None,

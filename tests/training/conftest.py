@@ -9,7 +9,7 @@ pytest.importorskip("accelerate")
 
 import torch
 
-from tests.training.making import make_collection, make_encoder, make_run
+from tests.training.making import make_collection, make_dense, make_encoder, make_run
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +42,9 @@ def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same without a head."""
     return make_encoder(tmp_path_factory.mktemp("models") / "bare", head=False)
+
+
+@pytest.fixture(scope="session")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained dense encoder."""
+    return make_dense(tmp_path_factory.mktemp("models") / "dense")

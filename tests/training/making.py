@@ -61,6 +61,18 @@ def make_encoder(folder: Path, *, head: bool, seed: int = 0) -> Path:
     return folder
 
 
+def make_dense(folder: Path, *, seed: int = 0) -> Path:
+    """The same as a sentence-transformers model: its mean state, made of length 1."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    bare = make_encoder(folder.with_name(f"{folder.name}-bare"), head=False, seed=seed)
+    transformer = Transformer(str(bare), max_seq_length=16)
+    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
+    SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu").save(str(folder))
+    return folder
+
+
 def make_run(path: Path, collection: Path, *, split: str = "train") -> Path:
     """A TREC run of the split's queries: the documents of the topic first, then some of others."""
     queries = sorted(

@@ -18,7 +18,8 @@ from retrieval.errors import InputError, TrainingError  # noqa: E402
 from retrieval.training.checkpoints import Best, Checkpoints, Progressed  # noqa: E402
 from retrieval.training.log import read_log  # noqa: E402
 from retrieval.training.recipes import Recipe, StepLoss  # noqa: E402
-from retrieval.training.trainer import TrainerSettings, learning_rate, train  # noqa: E402
+from retrieval.training.settings import TrainerSettings  # noqa: E402
+from retrieval.training.trainer import learning_rate, train  # noqa: E402
 from tests.training.training import OPTIMISING, recipe, short_run  # noqa: E402
 
 ROOT = Path(__file__).parents[2]

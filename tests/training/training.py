@@ -13,7 +13,8 @@ from retrieval.encoders.neural.splade import Splade
 from retrieval.training.batches import Batch
 from retrieval.training.data import Sources, read_training_data
 from retrieval.training.recipes.splade import SpladeRecipe, SpladeSettings
-from retrieval.training.trainer import Outcome, TrainerSettings, train
+from retrieval.training.settings import TrainerSettings
+from retrieval.training.trainer import Outcome, train
 
 METHOD = SpladeSettings(
     batch=6, negatives=2, kl=1.0, teacher_scale=5.0, flops_document=1e-3, l1_query=1e-3, ramp=4, document_length=16

@@ -61,6 +61,14 @@ class Recipe(ABC):
     def before_step(self, step: int) -> None:  # noqa: B027
         """Get ready for a step; called before every one, also for the first of a run that goes on."""
 
+    def part(self, name: str) -> str:
+        """Which part of the model a parameter is of, where parts learn at different rates."""
+        return ""
+
+    def rate(self, part: str, step: int) -> float:
+        """What the learning rate of a part is multiplied with at a step."""
+        return 1.0
+
     def state(self) -> Mapping[str, Any]:
         """What changes beside the weights: tensors and plain values."""
         return {}

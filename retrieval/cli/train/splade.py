@@ -1,4 +1,4 @@
-"""`retrieval train`: improve encoders, one command per method."""
+"""`retrieval train splade`."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retrieval.cli.console import print_json, progress, say
+from retrieval.cli.console import progress
 from retrieval.cli.options import DeviceOption, JsonOption, RestartOption, ThreadsOption
-from retrieval.errors import InputError, MissingExtraError
+from retrieval.cli.train.telling import report, tell, use_threads
+from retrieval.errors import InputError
+from retrieval.learning import needs_torch, read_data
 from retrieval.protocols import Progress
+from retrieval.training.settings import DataSettings, TrainerSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +25,6 @@ if TYPE_CHECKING:
     from retrieval.training.warmstart import LexicalStart
 
 # ruff: noqa: D101 - the names say it
-
-app = typer.Typer(help="Train encoders.", no_args_is_help=True)
 
 # Of the head of an encoder that had none: at 0 nearly every word would have a weight.
 _BIAS = -6.0
@@ -47,12 +48,6 @@ class WarmStartName(StrEnum):
     LEXICAL = "lexical"
 
 
-@app.callback()
-def group() -> None:
-    """Train encoders."""
-
-
-@app.command()
 def splade(
     data: Annotated[
         list[Path],
@@ -144,12 +139,11 @@ def splade(
 
     Judged queries of other splits never train. Several GPUs: accelerate launch -m retrieval train splade ...
     """
-    _needs_torch()
-    from retrieval.training.data import Sources, read_training_data
+    needs_torch()
     from retrieval.training.recipes.splade import SpladeSettings
-    from retrieval.training.trainer import TrainerSettings, train
+    from retrieval.training.trainer import train
 
-    _use_threads(threads)
+    use_threads(threads)
     weights = _losses(loss, taught=bool(teacher_run))
     settings = SpladeSettings(
         batch=batch,
@@ -168,18 +162,18 @@ def splade(
         lora=lora,
         seed=seed,
     )
-    sets, held = _dev_sets(dev_data or data, dev, split, hold_out, dev_documents, seed)
-    training = read_training_data(
-        Sources(
-            data=data,
-            split=split,
-            negatives=negatives or (),
-            depth=negatives_depth,
-            teacher=teacher_run or (),
-            held_out=held,
-        )
+    given = DataSettings(
+        split=split,
+        dev=dev,
+        hold_out=hold_out,
+        dev_data=dev_data or [],
+        dev_documents=dev_documents,
+        negatives=negatives or [],
+        negatives_depth=negatives_depth,
+        teacher_run=teacher_run or [],
     )
-    _report(training, sets)
+    training, sets = read_data(data, given, seed)
+    report(training, sets)
     optimising = TrainerSettings(
         steps=math.ceil(epochs * len(training.examples) / batch) if steps is None else steps,
         lr=lr,
@@ -199,24 +193,7 @@ def splade(
         prepare = _query_recipe if side is SidesName.QUERY else _splade_recipe
         recipe, evaluate = prepare(model, device, training, settings, start, out, sets, show)
         outcome = train(recipe, optimising, out, evaluate=evaluate if sets else None, restart=restart, progress=show)
-    best = f", the best of step {outcome.best.step}: dev nDCG@10 {outcome.best.score:.4f}" if outcome.best else ""
-    say(f"{outcome.model}: {outcome.steps} steps{best}")
-    if json:
-        print_json({"model": str(outcome.model), "steps": outcome.steps, "best": outcome.best})
-
-
-def _needs_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("torch", "models", "training") from error
-
-
-def _use_threads(threads: int | None) -> None:
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
+    tell(outcome, json=json)
 
 
 def _losses(given: list[str] | None, *, taught: bool) -> dict[str, float]:
@@ -232,35 +209,6 @@ def _losses(given: list[str] | None, *, taught: bool) -> dict[str, float]:
             raise InputError(f"--loss takes {', '.join(_LOSSES)}, as kl or kl=0.5; got {text!r}")
         chosen[name] = weight
     return chosen
-
-
-def _dev_sets(
-    data: list[Path], dev: str | None, split: str, share: float | None, documents: int | None, seed: int
-) -> tuple[list["DevSet"], frozenset[str]]:
-    """Dev data of every folder that has it, and the queries that must not train for it."""
-    if dev is None and share is None:
-        return [], frozenset()
-    from retrieval.beir_eval.datasets import load_collection
-    from retrieval.training.dev import hold_out, load_dev_set
-
-    sets, held = [], frozenset[str]()
-    for folder in data:
-        if dev and (folder / "qrels" / f"{dev}.tsv").is_file():
-            sets.append(load_dev_set(folder, dev, documents=documents, seed=seed))
-        elif share is not None and folder.is_dir():
-            only = hold_out([query.id for query in load_collection(folder, split).queries], share, seed)
-            held |= only
-            sets.append(load_dev_set(folder, split, only=only, documents=documents, seed=seed))
-    if not sets:
-        raise InputError(f"no folder of the data has judgements for dev data: qrels/{dev or split}.tsv")
-    return sets, held
-
-
-def _report(training: "TrainingData", sets: list["DevSet"]) -> None:
-    for note in (*training.notes, *(note for dev in sets for note in dev.notes)):
-        say(f"note: {note}")
-    dev = ", ".join(f"{len(dev.queries)} of {dev.name}" for dev in sets) or "none"
-    say(f"{len(training.examples)} training queries, {len(training.texts)} documents; dev queries: {dev}")
 
 
 def _warm_start(name: WarmStartName, sharpness: float, settings: "SpladeSettings") -> "LexicalStart | None":

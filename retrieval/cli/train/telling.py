@@ -1,0 +1,37 @@
+"""What every command that trains says, and how it uses the machine."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from retrieval.cli.console import print_json, say
+
+if TYPE_CHECKING:
+    from retrieval.training.data import TrainingData
+    from retrieval.training.dev import DevSet
+    from retrieval.training.trainer import Outcome
+
+__all__ = ["report", "tell", "use_threads"]
+
+
+def use_threads(threads: int | None) -> None:
+    """Let torch use so many cores."""
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def report(training: "TrainingData", sets: Sequence["DevSet"]) -> None:
+    """What there is to learn from, and what was found wrong with it."""
+    for note in (*training.notes, *(note for dev in sets for note in dev.notes)):
+        say(f"note: {note}")
+    dev = ", ".join(f"{len(dev.queries)} of {dev.name}" for dev in sets) or "none"
+    say(f"{len(training.examples)} training queries, {len(training.texts)} documents; dev queries: {dev}")
+
+
+def tell(outcome: "Outcome", *, json: bool) -> None:
+    """What came of it."""
+    best = f", the best of step {outcome.best.step}: dev nDCG@10 {outcome.best.score:.4f}" if outcome.best else ""
+    say(f"{outcome.model}: {outcome.steps} steps{best}")
+    if json:
+        print_json({"model": str(outcome.model), "steps": outcome.steps, "best": outcome.best})

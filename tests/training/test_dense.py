@@ -1,0 +1,183 @@
+"""Dense encoders learn what no word tells, by each method; what several processes, or less memory, do is the same."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+import retrieval  # noqa: E402
+from retrieval.encoders.dense import load_encoder  # noqa: E402
+from retrieval.encoders.neural.dual import DualEncoder  # noqa: E402
+from retrieval.errors import InputError, ModelError  # noqa: E402
+from retrieval.learning import METHODS, learn, read_data  # noqa: E402
+from retrieval.training.dev import load_dev_set  # noqa: E402
+from retrieval.training.log import read_log  # noqa: E402
+from retrieval.training.recipes.dense import DenseRecipe, evaluator  # noqa: E402
+from retrieval.training.settings import DataSettings, TrainerSettings  # noqa: E402
+from retrieval.training.trainer import Outcome  # noqa: E402
+
+OPTIMISING = TrainerSettings(steps=60, lr=5e-3, checkpoint_every=0, log_every=1, device="cpu")
+
+
+def trained(collection: Path, model: Path, out: Path, method: str = "dense", **changes: Any) -> Outcome:
+    """What a method makes of the model."""
+    optimising = replace(OPTIMISING, **{name: changes.pop(name) for name in list(changes) if hasattr(OPTIMISING, name)})
+    data, sets = read_data([collection], DataSettings(), 0)
+    settings = METHODS[method](batch=10, query_length=16, document_length=16, **changes)
+    return learn(method, str(model), data, sets, settings, optimising, out, corpus=collection)
+
+
+def score(model: Path, collection: Path) -> float:
+    """nDCG@10 of the test split."""
+    encoder = DualEncoder.load(str(model), device="cpu").eval()
+    with torch.no_grad():
+        return evaluator(encoder, [load_dev_set(collection, "test")])()
+
+
+@pytest.mark.parametrize("method", ["dense", "star"])
+def test_training_finds_documents_that_share_no_word_with_the_query(
+    collection: Path, dense: Path, tmp_path: Path, method: str
+) -> None:
+    """Queries of the test split find far more than before."""
+    outcome = trained(collection, dense, tmp_path, method)
+    assert score(outcome.model, collection) > score(dense, collection) + 0.3
+
+
+def test_adore_trains_the_query_side_alone(collection: Path, dense: Path, tmp_path: Path) -> None:
+    """Search gets better on an index that stays as it is, with the model as the index' query encoder."""
+    index = retrieval.Index.build(collection, tmp_path / "index", lexical=False, dense=str(dense), device="cpu")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "index").rglob("*") if path.is_file()}
+    data, sets = read_data([collection], DataSettings(), 0)
+    settings = METHODS["adore"](batch=10, depth=20, metric_cut=20, query_length=16)
+    outcome = learn("adore", str(dense), data, sets, settings, OPTIMISING, tmp_path / "out", index=tmp_path / "index")
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "index").rglob("*") if path.is_file()}
+    assert score(outcome.model, collection) > score(dense, collection) + 0.2
+    given, made = DualEncoder.load(str(dense)), DualEncoder.load(str(outcome.model))
+    assert made.digest() == given.digest() != made.digest("query")
+    encoder = load_encoder(str(outcome.model), device="cpu")
+    retriever = retrieval.Retriever(index, encoder=encoder)
+    query = load_dev_set(collection, "test").queries[0].text
+    assert np.array_equal(
+        retriever.search_batch([query], 5).scores, index.dense.search(encoder.encode_queries([query]), 5).scores
+    )
+    log = [line for line in read_log(tmp_path / "out" / "log.jsonl") if "RR" in line]
+    assert log[-1]["RR"] > log[0]["RR"]
+
+
+def test_adore_wants_the_index_of_its_model(collection: Path, dense: Path, tmp_path: Path) -> None:
+    """Not one of another."""
+    trained(collection, dense, tmp_path / "other", steps=2)
+    retrieval.Index.build(collection, tmp_path / "index", lexical=False, dense=str(dense), device="cpu")
+    data, sets = read_data([collection], DataSettings(), 0)
+    with pytest.raises(InputError, match="another model"):
+        learn(
+            "adore",
+            str(tmp_path / "other" / "model"),
+            data,
+            sets,
+            METHODS["adore"](batch=4),
+            OPTIMISING,
+            tmp_path / "out",
+            index=tmp_path / "index",
+        )
+
+
+def test_sentence_transformers_loads_what_was_trained(collection: Path, dense: Path, tmp_path: Path) -> None:
+    """With one line, and gives the same vectors; of two sides each its own."""
+    from sentence_transformers import SentenceTransformer
+
+    for method in ("dense", "adore"):
+        model = trained(collection, dense, tmp_path / method, method, steps=3).model
+        theirs, ours = SentenceTransformer(str(model), device="cpu"), load_encoder(str(model), device="cpu")
+        texts = ["q1x1 q2x2", "d3x3"]
+        assert np.allclose(theirs.encode_query(texts), ours.encode_queries(texts), atol=1e-6)
+        assert np.allclose(theirs.encode_document(texts), ours.encode_documents(texts, lambda done: None), atol=1e-6)
+
+
+def gradient(recipe: DenseRecipe) -> Any:
+    torch.manual_seed(0)
+    recipe.model.zero_grad()
+    recipe.loss(recipe.model, recipe.batch(0, 0, 1), 0).total.backward()
+    return torch.cat([p.grad.flatten() for p in recipe.model.parameters() if p.grad is not None])
+
+
+def test_gradients_do_not_depend_on_how_much_is_kept(collection: Path, dense: Path) -> None:
+    """Neither on caching nor on how many texts go through the model together; without dropout."""
+    data, _ = read_data([collection], DataSettings(), 0)
+    found = []
+    for changes in ({"at_once": 0}, {"at_once": 3}, {"at_once": 3, "cached": True}):
+        settings = METHODS["dense"](batch=10, **changes)
+        recipe = DenseRecipe(DualEncoder.load(str(dense), device="cpu").eval(), data, settings)
+        found.append(gradient(recipe))
+    assert torch.allclose(found[0], found[1], atol=1e-5)
+    assert torch.equal(found[1], found[2])
+
+
+def test_negatives_are_searched_for_anew(collection: Path, dense: Path, tmp_path: Path) -> None:
+    """At the start and every so many steps, and what was found is kept for people to read; never a judged one."""
+    outcome = trained(collection, dense, tmp_path, "star", steps=9, mined=5, refresh=4)
+    files = sorted(path.name for path in tmp_path.glob("negatives-*.jsonl"))
+    assert files == ["negatives-00000000.jsonl", "negatives-00000004.jsonl", "negatives-00000008.jsonl"]
+    data, _ = read_data([collection], DataSettings(), 0)
+    relevant = {example.id: {data.ids[row] for row in example.positives} for example in data.examples}
+    for name in files:
+        for line in (tmp_path / name).read_bytes().splitlines():
+            mined = orjson.loads(line)
+            ids = [negative["id"] for negative in mined["negatives"]]
+            assert len(ids) == 5
+            assert not relevant[mined["query_id"]] & set(ids)
+            scores = [negative["score"] for negative in mined["negatives"]]
+            assert scores == sorted(scores, reverse=True)
+    assert (tmp_path / files[0]).read_bytes() != (tmp_path / files[2]).read_bytes()
+    assert outcome.steps == 9
+
+
+def test_lora_trains_little_and_saves_a_whole_model(collection: Path, dense: Path, tmp_path: Path) -> None:
+    """What is saved needs no adapters."""
+    before = DualEncoder.load(str(dense), device="cpu")
+    outcome = trained(collection, dense, tmp_path, lora=4, lr=2e-2)
+    after = DualEncoder.load(str(outcome.model), device="cpu")
+    assert before.state_dict().keys() == after.state_dict().keys()
+    assert score(outcome.model, collection) > score(dense, collection) + 0.1
+    embeddings = [name for name in before.state_dict() if "word_embeddings" in name]
+    assert torch.equal(before.state_dict()[embeddings[0]], after.state_dict()[embeddings[0]])
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (lambda folder: (folder / "modules.json").unlink(), "modules.json"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_an_error(
+    dense: Path, tmp_path: Path, break_it: Callable[[Path], None], said: str
+) -> None:
+    """One that says not how to pool, or has no weights."""
+    import shutil
+
+    shutil.copytree(dense, tmp_path / "broken")
+    break_it(tmp_path / "broken")
+    with pytest.raises(ModelError, match=said):
+        DualEncoder.load(str(tmp_path / "broken"))
+
+
+def test_a_tokenizer_of_another_model_is_an_error(dense: Path, tmp_path: Path) -> None:
+    """Its tokens would have no embeddings."""
+    import shutil
+
+    from transformers import AutoTokenizer
+
+    shutil.copytree(dense, tmp_path / "broken")
+    tokenizer = AutoTokenizer.from_pretrained(dense)
+    tokenizer.add_tokens([f"new{number}" for number in range(50)])
+    tokenizer.save_pretrained(tmp_path / "broken")
+    with pytest.raises(ModelError, match="embeddings of"):
+        DualEncoder.load(str(tmp_path / "broken"))

@@ -1,0 +1,50 @@
+"""Vectors of a step that several processes make a share of each, so that all compute the loss of one large batch.
+
+Every process draws the same batch, encodes its share of the texts, and gets the others' vectors. As each then has the
+whole loss, and wrappers for several processes take the mean of their gradients, a gradient that goes back through here
+is multiplied by their number: what is learned is what one process would learn of the same batch.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.autograd.function import once_differentiable
+
+__all__ = ["gathered", "processes", "shares"]
+
+
+def processes() -> tuple[int, int]:
+    """Which process this is, from 0, and how many there are."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def shares(n: int, rank: int, world: int) -> list[int]:
+    """The places of n that are this process' to do: as many as the others'; some come twice where that is not even."""
+    each = -(-n // world)
+    return [(rank * each + place) % n for place in range(each)] if n else []
+
+
+def gathered(own: Tensor, n: int, rank: int, world: int) -> Tensor:
+    """(n, ...) what all processes made of their shares, in order, of what this one made of its own."""
+    if world == 1:
+        return own
+    together: Tensor = _Gather.apply(own, rank, world)  # type: ignore[no-untyped-call]
+    return together[:n]
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, rank: int, world: int) -> Tensor:
+        ctx.place, ctx.world = rank * len(own), world
+        ctx.rows = len(own)
+        parts = [torch.empty_like(own) for _ in range(world)]
+        distributed.all_gather(parts, own.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient[ctx.place : ctx.place + ctx.rows] * ctx.world, None, None

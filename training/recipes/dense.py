@@ -1,0 +1,173 @@
+"""Dense encoders from judgements and hard negatives: a positive against all other documents of the batch.
+
+Source: Karpukhin et al., "Dense passage retrieval" (EMNLP 2020).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from retrieval.encoders.neural.dual import DualEncoder
+from retrieval.encoders.runtimes.batching import longest_first
+from retrieval.protocols import Progress, silent
+from retrieval.training.batches import Batch, Draw, draw
+from retrieval.training.data import TrainingData
+from retrieval.training.dev import DevSet, search_all
+from retrieval.training.gathering import gathered, processes, shares
+from retrieval.training.losses.contrastive import contrastive
+from retrieval.training.recipes import Recipe, StepLoss
+from retrieval.training.selfmining import found_by, with_lists, write_lists
+from retrieval.training.settings import DenseSettings
+
+__all__ = ["DenseRecipe", "Step", "accuracy", "evaluator"]
+
+# What cosines are divided by where nothing is said: they are too close together for a softmax.
+_COSINE_TEMPERATURE = 0.05
+
+
+@dataclass(frozen=True)
+class Step:
+    """A batch, and which process this is of how many."""
+
+    batch: Batch
+    rank: int
+    world: int
+
+
+class DenseRecipe(Recipe):
+    """In-batch training; other methods change what the scores are to be."""
+
+    model: DualEncoder
+    loss_name = "contrastive"
+
+    def __init__(
+        self,
+        model: DualEncoder,
+        data: TrainingData,
+        settings: DenseSettings,
+        *,
+        folder: Path | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        self.origin = {"model": model.digest("query"), "document_model": model.digest(), "data": data.fingerprint()}
+        self.model = model.with_lora(settings.lora) if settings.lora else model
+        self.data = data
+        self._settings, self._folder, self._progress = settings, folder, progress
+        self._mined: Tensor | None = None
+        default = _COSINE_TEMPERATURE if model.similarity == "cosine" else 1.0
+        self.temperature = settings.temperature or default
+
+    def settings(self) -> Mapping[str, Any]:
+        """The method's, the model it begins with, and the data."""
+        return {"method": type(self).__name__, **asdict(self._settings), **self.origin}
+
+    def begin(self) -> None:
+        """Search for negatives, if that is wanted."""
+        if self._settings.mined:
+            self._mine(0)
+
+    def before_step(self, step: int) -> None:
+        """Search for negatives anew, where it is time."""
+        if self._settings.refresh and step and step % self._settings.refresh == 0:
+            self._mine(step)
+
+    def state(self) -> Mapping[str, Any]:
+        """The negatives that were found."""
+        return {} if self._mined is None else {"mined": self._mined}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on with them."""
+        if "mined" in state:
+            self._mined = state["mined"]
+            self.data = with_lists(self.data, state["mined"])
+
+    def _mine(self, step: int) -> None:
+        s = self._settings
+        lengths = {"query_length": s.query_length, "document_length": s.document_length}
+        lists = found_by(self.model, self.data, s.mined, **lengths, progress=self._progress)
+        self._mined = lists.rows
+        self.data = with_lists(self.data, lists.rows)
+        if self._folder and processes()[0] == 0:
+            write_lists(self._folder / f"negatives-{step:08d}.jsonl", self.data, lists)
+
+    def batch(self, step: int, rank: int, world: int) -> Step:
+        """Queries with a positive and negatives each: of all processes, each of which encodes a share of the texts."""
+        s = self._settings
+        return Step(
+            draw(self.data, Draw(queries=s.batch, negatives=s.negatives_per_query, seed=s.seed), step), rank, world
+        )
+
+    def save(self, folder: Path) -> None:
+        """A folder that `retrieval` and sentence-transformers load."""
+        self.model.save(folder)
+
+    def loss(self, model: nn.Module, batch: Step, step: int) -> StepLoss:
+        """The loss of all queries of the step."""
+        found = batch.batch
+        queries = [example.query for example in found.examples]
+        documents = [self.data.texts[row] for row in found.rows]
+        vectors = self.encode(model, [(queries, "query"), (documents, "document")], batch)
+        with torch.autocast(vectors[0].device.type, enabled=False):
+            return self.of_vectors(vectors[0], vectors[1], found)
+
+    def of_vectors(self, queries: Tensor, documents: Tensor, batch: Batch) -> StepLoss:
+        """The loss of vectors (b, d) and (b + b * k, d)."""
+        scores = queries @ documents.T
+        device = scores.device
+        given = (batch.targets.to(device), batch.known.to(device))
+        total = self.of_scores(scores, *given, batch.weights.to(device))
+        return StepLoss(total, {self.loss_name: total.item()}, {"accuracy": accuracy(scores, *given)})
+
+    def of_scores(self, scores: Tensor, targets: Tensor, known: Tensor, weights: Tensor) -> Tensor:
+        """The loss of scores (b, b + b * k), of each query with the documents of all."""
+        return contrastive(scores, targets, known, temperature=self.temperature, weights=weights)
+
+    def encode(self, model: nn.Module, parts: Sequence[tuple[Sequence[str], str]], step: Step) -> list[Tensor]:
+        """Vectors (n, d) of the texts of each part and side, of which this process makes its share."""
+        s = self._settings
+        lengths = {"query": s.query_length, "document": s.document_length}
+        chunks, places = [], []
+        for number, (texts, side) in enumerate(parts):
+            own = shares(len(texts), step.rank, step.world)
+            order = longest_first([texts[place] for place in own], len)
+            size = s.at_once or len(order)
+            for start in range(0, len(order), size):
+                some = order[start : start + size]
+                features = self.model.tokenize([texts[own[place]] for place in some], side, lengths[side])
+                chunks.append((features, side))
+                places.append((number, some))
+        made = model(chunks, cached=s.cached)
+        found = []
+        for number, (texts, _) in enumerate(parts):
+            mine = [(some, vectors) for (part, some), vectors in zip(places, made, strict=True) if part == number]
+            back = torch.tensor([place for some, _ in mine for place in some]).argsort()
+            together = torch.cat([vectors for _, vectors in mine])[back.to(mine[0][1].device)]
+            found.append(gathered(together, len(texts), step.rank, step.world))
+        return found
+
+
+def accuracy(scores: Tensor, targets: Tensor, known: Tensor) -> float:
+    """Share of queries whose positive scores above all documents that are not known to be relevant."""
+    best = scores.detach().masked_fill(known, -torch.inf).amax(dim=1)
+    return (scores.detach().gather(1, targets[:, None])[:, 0] > best).float().mean().item()
+
+
+def evaluator(model: DualEncoder, sets: Sequence[DevSet], *, measure: str = "nDCG@10") -> Callable[[], float]:
+    """The mean over dev sets of a measure, by exact search of all their documents with the model as it then is."""
+
+    def encode(side: str) -> Callable[[Sequence[str]], Tensor]:
+        def vectors(texts: Sequence[str]) -> Tensor:
+            found: list[Tensor] = model([(model.tokenize(texts, side), side)])
+            return found[0]
+
+        return vectors
+
+    def evaluate() -> float:
+        runs = [search_all(dev, encode("query"), encode("document"), least=-torch.inf) for dev in sets]
+        return sum(dev.score(run, measure) for dev, run in zip(sets, runs, strict=True)) / len(sets)
+
+    return evaluate
