@@ -13,7 +13,7 @@ from typing import Any, Literal
 from retrieval.encoders.models import locate, snapshot
 from retrieval.errors import ModelError
 
-__all__ = ["OURS", "SIDES", "Layout", "Part", "is_sparse", "language_model", "read_json", "read_layout"]
+__all__ = ["OURS", "SIDES", "Layout", "Part", "is_sparse", "language_model", "read_json", "read_layout", "token_limit"]
 
 SIDES = ("query", "document")
 # Written where sentence-transformers' own files have no word for a part.
@@ -126,7 +126,7 @@ def language_model(folder: Path, name: str, source: str | None = None, **setting
         )
     architecture = (config.get("architectures") or [""])[0]
     causal = settings.pop("kind", None) == "echo" or adapters or architecture.endswith(_CAUSAL)
-    limit = _positions(config, read_json(folder / "tokenizer_config.json"))
+    limit = token_limit(config, read_json(folder / "tokenizer_config.json"))
     given = settings.pop("max_length", None) or (min(_ECHO_LENGTH, limit // 2 - 4) if causal else limit)
     return Part(
         kind="echo" if causal else "masked",
@@ -224,7 +224,7 @@ def _static(folder: Path, table: Path | None) -> Part:
     return Part(kind="table", folder=folder, table=table, max_length=int(min(limit, 1 << 20)))
 
 
-def _positions(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> int:
+def token_limit(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> int:
     """Tokens that both model and tokenizer can handle; a tokenizer without a limit says so by a huge number."""
     positions = config.get("max_position_embeddings") or config.get("n_positions") or _MAX_LENGTH
     if any(kind in config.get("model_type", "") for kind in _OFFSET_POSITIONS):

@@ -11,7 +11,7 @@ from retrieval.errors import MissingExtraError, ModelError
 from retrieval.files import sha256_of
 from retrieval.types import EncoderCard
 
-__all__ = ["MINILM", "check_card", "locate", "model_name", "quiet", "snapshot", "weights_digest"]
+__all__ = ["MINILM", "check_card", "evaluating", "locate", "model_name", "quiet", "snapshot", "weights_digest"]
 
 MINILM = "minilm"
 # Beside torch's weights, a hub often holds the same model for others.
@@ -76,6 +76,17 @@ def check_card(card: EncoderCard, expected: EncoderCard) -> None:
             f"its {first} is {getattr(card, first)!r}, the index has {getattr(expected, first)!r}",
             hint="put the model back as it was, or build the index again",
         )
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Without dropout; a model that is trained goes on as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 @contextmanager

@@ -2,8 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoders.layout import SIDES, Layout, Part, read_layout
-from retrieval.encoders.models import check_card, model_name, weights_digest
+from retrieval.encoders.models import check_card, evaluating, model_name, weights_digest
 from retrieval.encoders.runtimes.bodies import Body, body_of, example_of
 from retrieval.encoders.runtimes.openvino_body import OpenVinoBody
 from retrieval.encoders.runtimes.pipeline import run_model
@@ -238,7 +237,7 @@ class SparseModel:
         part, choice = self._model.document, self._choice
         if choice.precision == "int8":
             return None
-        with _evaluating(self._model):
+        with evaluating(self._model):
             body = body_of(part.headless, part.tokenize(_EXAMPLES), choice, self.card.model)
         self.card = replace(self.card, runtime=choice.runtime if body else "torch")
         return body
@@ -275,7 +274,7 @@ class SparseModel:
         import torch
 
         model, half = self._model, self._choice.floats == "bfloat16"
-        with torch.inference_mode(), _evaluating(model):
+        with torch.inference_mode(), evaluating(model):
             if body is None:
                 device = model.document.special.device
                 return model({name: values.to(device) for name, values in features.items()}, side)
@@ -297,17 +296,6 @@ def _nobody(done: int) -> None:
 
 def _as_arrays(weights: Any) -> Any:
     return weights.float().cpu().numpy()
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Without dropout; a model that is trained goes on as it was."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def _rows(weights: Any) -> list[Vector]:

@@ -13,9 +13,20 @@ from retrieval.encoders.layout import Part
 from retrieval.encoders.models import quiet
 from retrieval.encoders.neural.headless import Headless
 from retrieval.encoders.neural.pooling import splade_pool, splade_sum
-from retrieval.errors import MissingExtraError, ModelError
+from retrieval.errors import InputError, MissingExtraError, ModelError
 
-__all__ = ["Side", "TableSide", "auto", "load_tokenizer", "not_loaded", "special_tokens", "write_json"]
+__all__ = [
+    "Side",
+    "TableSide",
+    "auto",
+    "load_tokenizer",
+    "new_folder",
+    "not_loaded",
+    "special_tokens",
+    "write_json",
+]
+
+_MASKED = "a masked language model"
 
 
 class Side(nn.Module):
@@ -165,8 +176,19 @@ class TableSide(nn.Module):
         write_json(folder / "config.json", {"frozen": not self.weight.requires_grad})
 
 
-def auto(kind: str, folder: Path, name: str, precision: str) -> tuple[Any, set[str]]:
-    """A model by one of transformers' automatic classes, and the parameters that its folder does not have."""
+def auto(
+    kind: str, folder: Path, name: str, precision: str, *, wanted: str = _MASKED, **settings: Any
+) -> tuple[Any, set[str]]:
+    """A model by one of transformers' automatic classes, and the parameters that its folder does not have.
+
+    Args:
+        kind: that class.
+        folder: the model's.
+        name: what errors call it.
+        precision: torch's name of it.
+        wanted: what an error says that should have been named.
+        settings: of its config, in place of the folder's.
+    """
     try:
         import transformers
     except ImportError as error:
@@ -174,9 +196,9 @@ def auto(kind: str, folder: Path, name: str, precision: str) -> tuple[Any, set[s
     load = getattr(transformers, kind).from_pretrained
     try:
         with quiet():
-            model, info = load(folder, dtype=getattr(torch, precision), output_loading_info=True)
+            model, info = load(folder, dtype=getattr(torch, precision), output_loading_info=True, **settings)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise not_loaded(name, error) from error
+        raise not_loaded(name, error, wanted) from error
     return model, set(info["missing_keys"])
 
 
@@ -195,11 +217,11 @@ def load_tokenizer(folder: Path, name: str) -> Any:
     return tokenizer
 
 
-def not_loaded(name: str, error: Exception) -> ModelError:
+def not_loaded(name: str, error: Exception, wanted: str = _MASKED) -> ModelError:
     """What to say of a model that transformers cannot read."""
     return ModelError(
         f"model {name!r} cannot be loaded: {error}",
-        hint="name a masked language model with its tokenizer, by its folder or its Hugging Face id",
+        hint=f"name {wanted} with its tokenizer, by its folder or its Hugging Face id",
     )
 
 
@@ -208,6 +230,19 @@ def special_tokens(tokenizer: Any, width: int) -> Tensor:
     special = torch.zeros(width, dtype=torch.bool)
     special[[token for token in tokenizer.all_special_ids if token < width]] = True
     return special
+
+
+def new_folder(folder: str | Path) -> Path:
+    """A folder to save a model in, made if it is not there.
+
+    Raises:
+        InputError: something stands there already.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: something stands there already", hint="name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def write_json(path: Path, values: Any) -> None:

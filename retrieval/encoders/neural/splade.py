@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from retrieval.encoders.layout import SIDES, Layout, Part, language_model, read_json, read_layout
 from retrieval.encoders.models import model_name, snapshot
 from retrieval.encoders.neural.echo import EchoSide
-from retrieval.encoders.neural.side import Side, TableSide, auto, load_tokenizer, write_json
+from retrieval.encoders.neural.side import Side, TableSide, auto, load_tokenizer, new_folder, write_json
 from retrieval.encoders.tokens import table_weights
 from retrieval.errors import InputError, ModelError
 
@@ -189,10 +189,7 @@ class Splade(nn.Module):
         Raises:
             InputError: something stands there already.
         """
-        folder = Path(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder}: something stands there already", hint="name a new folder")
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = new_folder(folder)
         if isinstance(self.document, EchoSide):
             self.document.save(folder)
         else:
