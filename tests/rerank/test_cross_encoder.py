@@ -1,0 +1,120 @@
+"""Scores come in the order of the pairs, whatever is batched, and by each runtime alike."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from retrieval.errors import InputError, ModelError  # noqa: E402
+from retrieval.rerank.cross_encoder import PairScorer, score_pairs  # noqa: E402
+from retrieval.rerank.neural.cross_encoder import CrossEncoder  # noqa: E402
+from tests.rerank.making import PAIRS, WORDS  # noqa: E402
+
+Make = Callable[..., Path]
+
+
+def many_pairs(n: int) -> list[tuple[str, str]]:
+    """Of all lengths, in no order."""
+    random = np.random.default_rng(0)
+
+    def text(longest: int) -> str:
+        return " ".join(random.choice(WORDS, random.integers(longest)))
+
+    return [(text(6), text(60)) for _ in range(n)]
+
+
+def scorer(folder: Path, **how: Any) -> PairScorer:
+    return PairScorer(str(folder), device="cpu", **{"precision": "fp32", **how})
+
+
+def test_scores_do_not_depend_on_batches_or_order(make_cross: Make) -> None:
+    """To 10^-5, and more than one chunk of them is tokenised; every pair is told of."""
+    folder, pairs, told = make_cross(), many_pairs(300), list[int]()
+    expected = scorer(folder).scores(pairs, told.append)
+    assert expected.dtype == np.float32
+    assert sum(told) == len(pairs)
+    for tokens in (1, 40, 5000):
+        np.testing.assert_allclose(scorer(folder, batch_tokens=tokens).scores(pairs), expected, atol=1e-5)
+    order = np.random.default_rng(1).permutation(len(pairs))
+    shuffled = scorer(folder).scores([pairs[place] for place in order])
+    np.testing.assert_allclose(shuffled, expected[order], atol=1e-5)
+    assert len(np.unique(expected.round(3))) > 100
+
+
+def test_scores_are_the_model_s(make_cross: Make) -> None:
+    """One pair at a time; of none there are none."""
+    folder = make_cross()
+    model = CrossEncoder.load(str(folder)).eval()
+    with torch.no_grad():
+        expected = [model(model.tokenize([pair])).item() for pair in PAIRS]
+    np.testing.assert_allclose(scorer(folder).scores(PAIRS), expected, atol=1e-5)
+    assert scorer(folder).scores([]).shape == (0,)
+
+
+def test_a_length_cuts_pairs(make_cross: Make) -> None:
+    """What is beyond it changes nothing."""
+    short = scorer(make_cross(), max_length=8)
+    ends = short.scores([("solar", f"sky sky sky sky sky {end}") for end in ("wind", "storm storm")])
+    assert ends[0] == pytest.approx(ends[1], abs=1e-6)
+    assert short.card.max_length == 8
+
+
+def test_the_card_says_what_decides_the_scores(make_cross: Make) -> None:
+    """Weights are those in float32, whatever they are run in."""
+    folder = make_cross()
+    exact, half = scorer(folder).card, scorer(folder, precision="bf16", runtime="torch").card
+    assert (exact.model, exact.max_length, exact.revision) == (str(folder), 32, None)
+    assert (exact.precision, exact.runtime) == ("float32", "torch")
+    assert (half.precision, half.weights) == ("bfloat16", exact.weights)
+    assert scorer(make_cross("other", seed=1)).card.weights != exact.weights
+
+
+@pytest.mark.parametrize(("runtime", "package"), [("openvino", "openvino"), ("onnx", "onnxruntime")])
+def test_other_runtimes_give_the_same_scores(make_cross: Make, runtime: str, package: str) -> None:
+    """Head and log-odds and all."""
+    pytest.importorskip(package)
+    if runtime == "onnx":
+        pytest.importorskip("onnx")
+    folder, pairs = make_cross(labels=2), many_pairs(40)
+    other = scorer(folder, runtime=runtime)
+    assert other.card.runtime == runtime
+    np.testing.assert_allclose(other.scores(pairs), scorer(folder).scores(pairs), atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_near(make_cross: Make, precision: str) -> None:
+    """Within a tenth of the spread."""
+    folder, pairs = make_cross(), many_pairs(40)
+    exact = scorer(folder).scores(pairs)
+    half = scorer(folder, precision=precision, runtime="torch").scores(pairs)
+    assert 0 < np.abs(half - exact).max() < 0.1 * np.ptp(exact)
+
+
+def test_a_model_in_training_stays_in_training(make_cross: Make) -> None:
+    """And is scored without dropout meanwhile."""
+    from retrieval.encoders.runtimes.pipeline import Batching
+
+    model = CrossEncoder.load(str(make_cross())).train()
+    first, second = (score_pairs(model, PAIRS, Batching(tokens=200)) for _ in range(2))
+    assert model.training
+    np.testing.assert_array_equal(first, second)
+
+
+def test_what_cannot_be_run_is_told(make_cross: Make) -> None:
+    """int8, lengths out of range, and scores that are no numbers."""
+    folder = make_cross()
+    with pytest.raises(InputError, match="int8"):
+        scorer(folder, precision="int8", runtime="auto")
+    with pytest.raises(InputError, match="reads 5 to 64 tokens"):
+        scorer(folder, max_length=100)
+    with pytest.raises(ModelError, match="no such folder"):
+        scorer(folder / "nothing" / "here")
+    broken = scorer(folder)
+    broken._model.model.classifier.bias.data.fill_(float("nan"))
+    with pytest.raises(ModelError, match="no numbers"):
+        broken.scores(PAIRS)
