@@ -11,10 +11,23 @@ from numpy.typing import NDArray
 from retrieval.errors import ArtifactMissingError, InputError, MissingExtraError
 from retrieval.indexing import Index
 from retrieval.protocols import Progress, silent
-from retrieval.training.settings import AdoreSettings, DataSettings, DenseSettings, StarSettings, TrainerSettings
+from retrieval.training.settings import (
+    AdoreSettings,
+    Ar2Settings,
+    CetSettings,
+    DataSettings,
+    DenseSettings,
+    PairSettings,
+    RankerSettings,
+    RocketQaSettings,
+    StarSettings,
+    TasBalancedSettings,
+    TrainerSettings,
+)
 
 if TYPE_CHECKING:
     from retrieval.encoders.neural.dual import DualEncoder
+    from retrieval.rerank.neural.cross_encoder import CrossEncoder
     from retrieval.training.data import TrainingData
     from retrieval.training.dev import DevSet
     from retrieval.training.recipes import Recipe
@@ -22,8 +35,21 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "IndexedDocuments", "learn", "read_data"]
 
-METHODS: Mapping[str, type[DenseSettings]] = {"dense": DenseSettings, "star": StarSettings, "adore": AdoreSettings}
+METHODS: Mapping[str, type[DenseSettings]] = {
+    "dense": DenseSettings,
+    "star": StarSettings,
+    "adore": AdoreSettings,
+    "ar2": Ar2Settings,
+    "cet": CetSettings,
+    "tas-b": TasBalancedSettings,
+    "rocketqa": RocketQaSettings,
+    "pair": PairSettings,
+}
 """The methods for dense encoders, and what can be set of each."""
+
+
+# Candidates of a dev query that a ranker is judged by.
+_RERANKED = 50
 
 
 def read_data(data: Sequence[Path], settings: DataSettings, seed: int) -> tuple["TrainingData", list["DevSet"]]:
@@ -113,7 +139,14 @@ def learn(
         optimising = replace(optimising, evaluate_every=max(1, round(len(data.examples) / settings.batch)))
     encoder = DualEncoder.load(model, device=optimising.device)
     prepare = _prepare_adore if method == "adore" else _prepare
-    recipe, evaluate = prepare(method, encoder, data, sets, settings, out, corpus=corpus, index=index, show=progress)
+    given: dict[str, Any] = {
+        "corpus": corpus,
+        "index": index,
+        "device": optimising.device,
+        "folder": out,
+        "progress": progress,
+    }
+    recipe, evaluate = prepare(method, encoder, data, sets, settings, **given)
     return train(recipe, optimising, out, evaluate=evaluate if sets else None, restart=restart, progress=progress)
 
 
@@ -134,16 +167,79 @@ def _prepare(
     data: "TrainingData",
     sets: Sequence["DevSet"],
     settings: DenseSettings,
-    out: Path,
     *,
-    show: Progress,
+    device: str | None,
+    folder: Path,
+    progress: Progress,
     **unused: Any,
 ) -> Prepared:
-    from retrieval.training.recipes.dense import DenseRecipe, evaluator
-    from retrieval.training.recipes.star import StarRecipe
+    """A recipe, and what says how good its model is."""
+    from retrieval.encoders.neural.dual import DualEncoder
+    from retrieval.training.recipes.dense import evaluator
 
-    recipes = {"dense": DenseRecipe, "star": StarRecipe}
-    return recipes[method](encoder, data, settings, folder=out, progress=show), evaluator(encoder, sets)
+    models: dict[str, Any] = {}
+    if isinstance(settings, RankerSettings) and not _is_dual(settings):
+        models["ranker"] = _ranker(settings.ranker, settings.seed, device)
+    if isinstance(settings, TasBalancedSettings):
+        models["ranker"] = _ranker(settings.ranker, settings.seed, device) if settings.ranker else None
+        teacher = settings.batch_teacher
+        models["batch_teacher"] = DualEncoder.load(teacher, device=device).requires_grad_(False) if teacher else None
+    recipe = _recipe(method)(encoder, data, settings, folder=folder, progress=progress, **models)
+    if isinstance(settings, CetSettings) and not _is_dual(settings):
+        return recipe, _reranking(encoder, models["ranker"], sets, settings)
+    return recipe, evaluator(encoder, sets)
+
+
+def _recipe(method: str) -> Any:
+    from retrieval.training.recipes.ar2 import Ar2Recipe
+    from retrieval.training.recipes.cet_style import CetStyleRecipe
+    from retrieval.training.recipes.dense import DenseRecipe
+    from retrieval.training.recipes.pair import PairRecipe
+    from retrieval.training.recipes.rocketqa import RocketQaRecipe
+    from retrieval.training.recipes.star import StarRecipe
+    from retrieval.training.recipes.tas_balanced import TasBalancedRecipe
+
+    return {
+        "dense": DenseRecipe,
+        "star": StarRecipe,
+        "ar2": Ar2Recipe,
+        "cet": CetStyleRecipe,
+        "tas-b": TasBalancedRecipe,
+        "rocketqa": RocketQaRecipe,
+        "pair": PairRecipe,
+    }[method]
+
+
+def _is_dual(settings: DenseSettings) -> bool:
+    return isinstance(settings, CetSettings) and settings.relevance == "dual"
+
+
+def _ranker(source: str, seed: int, device: str | None) -> "CrossEncoder":
+    """A cross-encoder; an encoder that is none gets a new head."""
+    from retrieval.rerank.neural.cross_encoder import CrossEncoder, has_head
+
+    return (
+        CrossEncoder.load(source, device=device)
+        if has_head(source)
+        else CrossEncoder.from_encoder(source, device=device, seed=seed)
+    )
+
+
+def _reranking(
+    encoder: "DualEncoder", ranker: "CrossEncoder", sets: Sequence["DevSet"], settings: RankerSettings
+) -> Callable[[], float]:
+    """How well a ranker orders what the retriever finds, which is searched for once."""
+    from retrieval.training.recipes.cross_encoder import evaluator
+    from retrieval.training.recipes.dense import run_of
+
+    runs: list[Any] = []
+
+    def evaluate() -> float:
+        if not runs:
+            runs.extend(run_of(encoder, dev) for dev in sets)
+        return evaluator(ranker, sets, runs, depth=_RERANKED, length=settings.pair_length)()
+
+    return evaluate
 
 
 def _prepare_adore(
@@ -152,17 +248,18 @@ def _prepare_adore(
     data: "TrainingData",
     sets: Sequence["DevSet"],
     settings: DenseSettings,
-    out: Path,
     *,
     corpus: Path | None,
     index: Path | None,
-    show: Progress,
+    folder: Path,
+    progress: Progress,
+    **unused: Any,
 ) -> Prepared:
     from retrieval.training.recipes.adore import AdoreRecipe, frozen_evaluator
 
     assert isinstance(settings, AdoreSettings)
-    documents = IndexedDocuments(_index_of(encoder, out / "index", corpus, index, show), data.ids)
-    recipe = AdoreRecipe(encoder, data, settings, index=documents, folder=out, progress=show)
+    documents = IndexedDocuments(_index_of(encoder, folder / "index", corpus, index, progress), data.ids)
+    recipe = AdoreRecipe(encoder, data, settings, index=documents, folder=folder, progress=progress)
     return recipe, frozen_evaluator(encoder, data, documents, sets)
 
 

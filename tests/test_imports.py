@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "building": WORDS | TEXTS | {"chunking", "encoding", "index", "vectors"},
     "indexing": WORDS | TEXTS | {"building", "chunking", "index", "encoders", "vectors"},
     "pipeline": WORDS | LISTS | {"index", "encoders", "indexing", "vectors"},
-    "learning": WORDS | TEXTS | {"index", "encoders", "indexing", "beir_eval", "training"},
+    "learning": WORDS | TEXTS | {"index", "encoders", "indexing", "beir_eval", "training", "rerank"},
     "evaluating": WORDS | TEXTS | LISTS | {"index", "encoders", "indexing", "pipeline", "beir_eval", "vectors"},
     # The front doors may import everything but each other.
     **dict.fromkeys(("cli", "serve", "integrations", "distributed"), None),

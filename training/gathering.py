@@ -1,17 +1,20 @@
 """Vectors of a step that several processes make a share of each, so that all compute the loss of one large batch.
 
 Every process draws the same batch, encodes its share of the texts, and gets the others' vectors. As each then has the
-whole loss, and wrappers for several processes take the mean of their gradients, a gradient that goes back through here
-is multiplied by their number: what is learned is what one process would learn of the same batch.
+whole loss, and the mean of their gradients is taken, a gradient that goes back through here is multiplied by their
+number: what is learned is what one process would learn of the same batch.
+
+Gradients are averaged after the backward pass, all at once, and not by DistributedDataParallel during it: that must see
+one forward pass for each backward one, of all parameters, which a retriever and a ranker in turns do not give it.
 """
 
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["gathered", "processes", "shares"]
+__all__ = ["average_gradients", "gathered", "processes", "shares"]
 
 
 def processes() -> tuple[int, int]:
@@ -33,6 +36,17 @@ def gathered(own: Tensor, n: int, rank: int, world: int) -> Tensor:
         return own
     together: Tensor = _Gather.apply(own, rank, world)  # type: ignore[no-untyped-call]
     return together[:n]
+
+
+@torch.no_grad()
+def average_gradients(model: nn.Module, world: int) -> None:
+    """Put the mean over all processes in place of each gradient; all processes must have the same ones."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    together = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(together)
+    together /= world
+    for gradient, mean in zip(gradients, torch.split(together, [g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
 
 
 class _Gather(torch.autograd.Function):

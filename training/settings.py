@@ -10,6 +10,7 @@ __all__ = [
     "AdoreSettings",
     "Ar2Settings",
     "CetSettings",
+    "CrossEncoderSettings",
     "DataSettings",
     "DenseSettings",
     "PairSettings",
@@ -333,6 +334,47 @@ class TasBalancedSettings(DenseSettings):
         super().__post_init__()
         _check_least(self, 1, "clusters", "bins", "ranked", "pair_length")
         _check_least(self, 0, "batch_weight")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossEncoderSettings:
+    """The method's own settings.
+
+    Attributes:
+        batch: queries of a step, over all processes.
+        negatives_per_query: hard ones for each query.
+        softmax: weight of InfoNCE over a query's positive and its negatives.
+        margin_mse: weight of MarginMSE to the teacher.
+        kl: weight of the divergence from the teacher.
+        temperature: what scores are divided by in the softmax, and in the divergence those of the student.
+        teacher_scale: what the teacher's scores are multiplied with before they teach: runs come rescaled to 0..1.
+        pair_length: tokens of a pair that are read in training.
+        seed: of the batches.
+    """
+
+    batch: int = 8
+    negatives_per_query: int = 7
+    softmax: float = 1.0
+    margin_mse: float = 0.0
+    kl: float = 0.0
+    temperature: float = 1.0
+    teacher_scale: float = 1.0
+    pair_length: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_least(self, 1, "batch", "negatives_per_query", "pair_length")
+        _check_least(self, 0, "softmax", "margin_mse", "kl")
+        for name in ("temperature", "teacher_scale"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0; got {getattr(self, name)!r}")
+        if not (self.softmax or self.is_taught):
+            raise InputError("a loss is needed: softmax, margin-mse or kl")
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether a teacher's scores are needed."""
+        return bool(self.margin_mse or self.kl)
 
 
 def _check_least(settings: Any, least: int, *names: str) -> None:

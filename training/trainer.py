@@ -20,6 +20,7 @@ from retrieval.errors import InputError, MissingExtraError, TrainingError
 from retrieval.files import sync_tree
 from retrieval.protocols import Progress, silent
 from retrieval.training.checkpoints import Best, Checkpoints, Progressed
+from retrieval.training.gathering import average_gradients
 from retrieval.training.log import Log
 from retrieval.training.recipes import Recipe, StepLoss
 from retrieval.training.settings import TrainerSettings
@@ -137,13 +138,16 @@ class _Run:
         torch.manual_seed(hash((settings.seed, step, accelerator.process_index)))
         batch = self._recipe.batch(step, accelerator.process_index, accelerator.num_processes)
         with accelerator.autocast():
-            loss = self._recipe.loss(self._model, batch, step)
+            loss = self._recipe.loss(batch, step)
         self._check(loss, step)
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(settings, step) * self._recipe.rate(group["part"], step)
+            highest = self._recipe.lr(group["part"], step, settings.lr)
+            group["lr"] = learning_rate(settings, step) / settings.lr * highest
         self._optimizer.zero_grad(set_to_none=True)
         accelerator.backward(loss.total)
-        accelerator.clip_grad_norm_(self._model.parameters(), settings.clip)
+        if accelerator.num_processes > 1:
+            average_gradients(self._recipe.model, accelerator.num_processes)
+        accelerator.clip_grad_norm_(self._recipe.model.parameters(), settings.clip)
         self._optimizer.step()
         return loss
 
@@ -214,8 +218,9 @@ class _Run:
             recipe.load_state(state["recipe"])
         else:
             recipe.begin()
+        recipe.model.to(self._accelerator.device)
         optimizer = torch.optim.AdamW(_groups(recipe, self._settings.weight_decay), lr=self._settings.lr)
-        self._model, self._optimizer = self._accelerator.prepare(recipe.model, optimizer)
+        self._optimizer = self._accelerator.prepare(optimizer)
         self._best = progressed.best if progressed else None
         if state:
             self._optimizer.load_state_dict(state["optimizer"])
@@ -239,15 +244,12 @@ def _accelerator(settings: TrainerSettings) -> Any:
     try:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
-        from accelerate.utils import DistributedDataParallelKwargs
     except ImportError as error:
         raise MissingExtraError("accelerate", "train", "training") from error
-    # Queries and documents go through the model one after the other before one backward pass.
-    several = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)
     is_cpu = settings.device == "cpu"
     # It is one for the process, and another run in it may want another precision.
     AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=settings.precision, cpu=is_cpu, kwargs_handlers=[several])
+    return Accelerator(mixed_precision=settings.precision, cpu=is_cpu)
 
 
 def _groups(recipe: Recipe, weight_decay: float) -> list[dict[str, Any]]:

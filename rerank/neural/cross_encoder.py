@@ -13,7 +13,7 @@ from retrieval.encoders.models import model_name, quiet, snapshot
 from retrieval.encoders.neural.side import auto, load_tokenizer, new_folder
 from retrieval.errors import InputError, ModelError
 
-__all__ = ["CrossEncoder", "RepeatedScores"]
+__all__ = ["CrossEncoder", "RepeatedScores", "has_head"]
 
 Pair = tuple[str, str]
 
@@ -222,6 +222,13 @@ class CrossEncoder(nn.Module):
     def _tokens(self, pairs: Sequence[Pair], limit: int, **how: Any) -> dict[str, Tensor]:
         queries, passages = [query for query, _ in pairs], [passage for _, passage in pairs]
         return dict(self.tokenizer(queries, passages, max_length=limit, return_tensors="pt", **how))
+
+
+def has_head(source: str) -> bool:
+    """Whether a model says that it is one of sequence classification, and no plain encoder."""
+    folder, _ = snapshot(source)
+    named = read_json(folder / "config.json").get("architectures") or []
+    return any(name.endswith("ForSequenceClassification") for name in named)
 
 
 class RepeatedScores(nn.Module):

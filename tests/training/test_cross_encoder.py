@@ -12,16 +12,16 @@ pytest.importorskip("accelerate")
 
 from retrieval.errors import CollectionError, InputError  # noqa: E402
 from retrieval.rerank.neural.cross_encoder import CrossEncoder  # noqa: E402
-from retrieval.training.cross_encoder import (  # noqa: E402
+from retrieval.training.data import Example, Sources, TrainingData, read_training_data  # noqa: E402
+from retrieval.training.dev import DevSet, load_dev_set  # noqa: E402
+from retrieval.training.log import read_log  # noqa: E402
+from retrieval.training.negatives import read_run  # noqa: E402
+from retrieval.training.recipes.cross_encoder import (  # noqa: E402
     CrossEncoderRecipe,
     CrossEncoderSettings,
     evaluator,
     rerank_dev,
 )
-from retrieval.training.data import Example, Sources, TrainingData, read_training_data  # noqa: E402
-from retrieval.training.dev import DevSet, load_dev_set  # noqa: E402
-from retrieval.training.log import read_log  # noqa: E402
-from retrieval.training.negatives import read_run  # noqa: E402
 from retrieval.training.trainer import TrainerSettings, train  # noqa: E402
 from retrieval.types import Query  # noqa: E402
 from tests.training.making import make_run  # noqa: E402
@@ -89,7 +89,7 @@ def test_the_loss_is_that_of_each_query_s_own_documents(recipe: Make) -> None:
         rows = [batch.rows[place], *batch.rows[10 + 3 * place : 13 + 3 * place]]
         scores = made.model(made.model.tokenize([(example.query, texts[row]) for row in rows], 16))
         expected.append(-scores.log_softmax(0)[0])
-    found = made.loss(made.model, batch, 0)
+    found = made.loss(batch, 0)
     torch.testing.assert_close(found.total, torch.stack(expected).mean(), atol=1e-5, rtol=0)
     assert found.parts == {"softmax": pytest.approx(found.total.item())}
     found.total.backward()
@@ -103,7 +103,7 @@ def test_known_positives_are_never_negatives(bare: Path) -> None:
     settings = CrossEncoderSettings(batch=2, negatives=4, kl=1.0, margin_mse=1.0)
     made = CrossEncoderRecipe(CrossEncoder.from_encoder(str(bare), device="cpu"), data, settings)
     for step in range(3):
-        assert made.loss(made.model, made.batch(step, 0, 1), step).total.item() == 0
+        assert made.loss(made.batch(step, 0, 1), step).total.item() == 0
 
 
 def test_dev_lists_are_cut_and_reranked(bare: Path) -> None:

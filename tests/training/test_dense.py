@@ -26,10 +26,12 @@ from retrieval.training.trainer import Outcome  # noqa: E402
 OPTIMISING = TrainerSettings(steps=60, lr=5e-3, checkpoint_every=0, log_every=1, device="cpu")
 
 
-def trained(collection: Path, model: Path, out: Path, method: str = "dense", **changes: Any) -> Outcome:
+def trained(
+    collection: Path, model: Path, out: Path, method: str = "dense", teacher: Path | None = None, **changes: Any
+) -> Outcome:
     """What a method makes of the model."""
     optimising = replace(OPTIMISING, **{name: changes.pop(name) for name in list(changes) if hasattr(OPTIMISING, name)})
-    data, sets = read_data([collection], DataSettings(), 0)
+    data, sets = read_data([collection], DataSettings(teacher_run=[teacher] if teacher else []), 0)
     settings = METHODS[method](batch=10, query_length=16, document_length=16, **changes)
     return learn(method, str(model), data, sets, settings, optimising, out, corpus=collection)
 
@@ -41,7 +43,7 @@ def score(model: Path, collection: Path) -> float:
         return evaluator(encoder, [load_dev_set(collection, "test")])()
 
 
-@pytest.mark.parametrize("method", ["dense", "star"])
+@pytest.mark.parametrize("method", ["dense", "star", "pair"])
 def test_training_finds_documents_that_share_no_word_with_the_query(
     collection: Path, dense: Path, tmp_path: Path, method: str
 ) -> None:
@@ -89,6 +91,90 @@ def test_adore_wants_the_index_of_its_model(collection: Path, dense: Path, tmp_p
         )
 
 
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("ar2", {"cycle": 20, "ranker_warmup": 20, "steps": 80}),
+        ("rocketqa", {"ranker_warmup": 20, "steps": 80}),
+        ("cet", {"uncorrected": 6}),
+    ],
+)
+def test_two_models_learn_together(
+    collection: Path, dense: Path, tmp_path: Path, method: str, changes: dict[str, Any]
+) -> None:
+    """Retrieval gets better, and where there is a ranker it is handed out too, better than by chance."""
+    settings = {"ranker": str(dense), "ranker_lr": 5e-3, "mined": 30, "negatives_per_query": 5}
+    outcome = trained(collection, dense, tmp_path, method, **settings, **changes)
+    assert score(outcome.model, collection) > score(dense, collection) + 0.3
+    log = list(read_log(tmp_path / "log.jsonl"))
+    if method == "cet":
+        assert 0.1 <= log[-1]["weight"] < 1
+        assert log[0]["weight"] == 1
+        audit = (tmp_path / "downweighted.tsv").read_text().splitlines()
+        assert audit[0].startswith("weight\tquery_id")
+        assert len(audit) > 10
+        return
+    told = [line["ranker_first"] for line in log if "ranker_first" in line]
+    assert np.mean(told[-5:]) > np.mean(told[:5])
+    from sentence_transformers import CrossEncoder
+
+    assert CrossEncoder(str(outcome.model / "ranker"), device="cpu").predict([("q1x1", "d1x1")]).shape == (1,)
+
+
+def test_the_reranker_of_cet_learns_alone(collection: Path, dense: Path, tmp_path: Path) -> None:
+    """The retriever stays as it is, and the cross-encoder beside it learns."""
+    settings = {"ranker": str(dense), "ranker_lr": 5e-3, "mined": 30, "negatives_per_query": 5, "relevance": "cross"}
+    outcome = trained(collection, dense, tmp_path, "cet", **settings)
+    assert DualEncoder.load(str(outcome.model)).digest() == DualEncoder.load(str(dense)).digest()
+    told = [line["first"] for line in read_log(tmp_path / "log.jsonl") if "first" in line]
+    assert np.mean(told[-10:]) > np.mean(told[:10]) + 0.2
+
+
+def test_ar2_takes_turns(collection: Path, dense: Path, tmp_path: Path) -> None:
+    """The ranker's warm-up, then its part of each cycle; each cycle begins with a search."""
+    settings = {"ranker": str(dense), "mined": 10, "negatives_per_query": 3, "cycle": 4, "ranker_warmup": 2}
+    trained(collection, dense, tmp_path, "ar2", **settings, steps=10)
+    turns = ["ranker" if "ranker_first" in line else "retriever" for line in read_log(tmp_path / "log.jsonl")]
+    assert turns == ["ranker"] * 3 + ["retriever"] * 3 + ["ranker"] + ["retriever"] * 3
+    assert [path.name for path in sorted(tmp_path.glob("negatives-*"))] == [
+        "negatives-00000000.jsonl",
+        "negatives-00000006.jsonl",
+    ]
+
+
+@pytest.mark.parametrize("with_models", [True, False])
+def test_tas_balanced_follows_its_teachers(
+    collection: Path, run: Path, dense: Path, tmp_path: Path, with_models: bool
+) -> None:
+    """A run's scores, or a cross-encoder and a dual encoder that know the task."""
+    if not with_models:
+        made = trained(collection, dense, tmp_path, "tas-b", run, mined=0, clusters=4, temperature=1.0)
+        assert made.steps == 60
+        told = [line["pairs"] for line in read_log(tmp_path / "log.jsonl")]
+        assert np.mean(told[-5:]) < np.mean(told[:5])
+        return
+    settings = {"ranker": str(dense), "ranker_lr": 5e-3, "mined": 30, "negatives_per_query": 5, "ranker_warmup": 40}
+    teacher = trained(collection, dense, tmp_path / "teacher", "rocketqa", **settings, steps=100).model
+    models = {"ranker": str(teacher / "ranker"), "batch_teacher": str(teacher)}
+    outcome = trained(collection, dense, tmp_path / "out", "tas-b", **models, mined=30, ranked=30, clusters=6)
+    assert score(outcome.model, collection) > score(dense, collection) + 0.2
+
+
+def test_a_batch_of_tas_balanced_is_of_one_topic() -> None:
+    """k-means tells clusters apart, and a pair's margin is drawn evenly among the bins that hold one."""
+    from retrieval.training.data import Example
+    from retrieval.training.recipes.tas_balanced import balanced_pair, clusters_of
+
+    generator = np.random.default_rng(0)
+    vectors = np.repeat(np.eye(3, dtype=np.float32), 5, axis=0) + generator.normal(0, 0.01, (15, 3)).astype(np.float32)
+    assert sorted(clusters_of(vectors, 3)) == [list(range(5)), list(range(5, 10)), list(range(10, 15))]
+    # Nine easy negatives and one hard: a hard pair comes as often as an easy one.
+    scores = {0: 10.0, 1: 9.0} | dict.fromkeys(range(2, 11), 0.0)
+    example = Example("q", "q", (0,), tuple(range(1, 11)), scores)
+    drawn = [balanced_pair(example, 10, generator)[1] for _ in range(1000)]
+    assert 400 < drawn.count(1) < 600
+
+
 def test_sentence_transformers_loads_what_was_trained(collection: Path, dense: Path, tmp_path: Path) -> None:
     """With one line, and gives the same vectors; of two sides each its own."""
     from sentence_transformers import SentenceTransformer
@@ -104,7 +190,7 @@ def test_sentence_transformers_loads_what_was_trained(collection: Path, dense: P
 def gradient(recipe: DenseRecipe) -> Any:
     torch.manual_seed(0)
     recipe.model.zero_grad()
-    recipe.loss(recipe.model, recipe.batch(0, 0, 1), 0).total.backward()
+    recipe.loss(recipe.batch(0, 0, 1), 0).total.backward()
     return torch.cat([p.grad.flatten() for p in recipe.model.parameters() if p.grad is not None])
 
 

@@ -44,8 +44,8 @@ class Line(Recipe):
     def batch(self, step: int, rank: int, world: int) -> int:
         return step
 
-    def loss(self, model: nn.Module, batch: int, step: int) -> StepLoss:
-        total = (model(torch.ones(1, 1)) - 3).square().sum()
+    def loss(self, batch: int, step: int) -> StepLoss:
+        total = (self.model(torch.ones(1, 1)) - 3).square().sum()
         if step == self._at:
             total = total * self._loss
         return StepLoss(total, {"square": total.item()}, {})

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from retrieval.encoders.neural.dual import DualEncoder
 from retrieval.errors import InputError
@@ -70,11 +70,11 @@ class AdoreRecipe(DenseRecipe):
         self.origin["index"] = index.fingerprint
         self._index, self._adore = index, settings
 
-    def loss(self, model: nn.Module, batch: Step, step: int) -> StepLoss:
+    def loss(self, batch: Step, step: int) -> StepLoss:
         """LambdaRank over what each query finds now; a positive that it does not find stands behind all of it."""
         own = batch.batch.examples[batch.rank :: batch.world]
         here = Step(batch.batch, 0, 1)
-        queries = self.encode(model, [([example.query for example in own], "query")], here)[0]
+        queries = self.encode([([example.query for example in own], "query")], here)[0]
         found = self._index.search(queries.detach().float().cpu().numpy(), self._adore.depth)
         rows, relevant = _with_positives(found, [example.positives for example in own])
         vectors = torch.from_numpy(self._index.vectors(np.maximum(rows, 0).ravel())).view(*rows.shape, -1)

@@ -44,8 +44,8 @@ class Recipe(ABC):
         """What the step reads, counted from 0: the part of process `rank` of `world`; of nothing but its arguments."""
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: Any, step: int) -> StepLoss:
-        """The loss of a batch; `model` is the recipe's, wrapped for several processes where there are such.
+    def loss(self, batch: Any, step: int) -> StepLoss:
+        """The loss of a batch; of several processes each has its part, or, by `training.gathering`, all of it.
 
         Raises:
             TrainingError: what the model gives shows that it cannot learn any more.
@@ -65,9 +65,9 @@ class Recipe(ABC):
         """Which part of the model a parameter is of, where parts learn at different rates."""
         return ""
 
-    def rate(self, part: str, step: int) -> float:
-        """What the learning rate of a part is multiplied with at a step."""
-        return 1.0
+    def lr(self, part: str, step: int, lr: float) -> float:
+        """The highest learning rate of a part, as it is at a step; `lr` is the trainer's."""
+        return lr
 
     def state(self) -> Mapping[str, Any]:
         """What changes beside the weights: tensors and plain values."""

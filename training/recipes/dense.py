@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from retrieval.beir_eval.runs import Run
+from retrieval.encoders.models import evaluating
 from retrieval.encoders.neural.dual import DualEncoder
 from retrieval.encoders.runtimes.batching import longest_first
 from retrieval.protocols import Progress, silent
@@ -23,7 +25,10 @@ from retrieval.training.recipes import Recipe, StepLoss
 from retrieval.training.selfmining import found_by, with_lists, write_lists
 from retrieval.training.settings import DenseSettings
 
-__all__ = ["DenseRecipe", "Step", "accuracy", "evaluator"]
+__all__ = ["DenseRecipe", "Part", "Step", "accuracy", "collected", "evaluator", "run_of"]
+
+Part = tuple[Sequence[str], str]
+"""Some texts, and their side."""
 
 # What cosines are divided by where nothing is said: they are too close together for a softmax.
 _COSINE_TEMPERATURE = 0.05
@@ -39,9 +44,17 @@ class Step:
 
 
 class DenseRecipe(Recipe):
-    """In-batch training; other methods change what the scores are to be."""
+    """In-batch training; other methods change what the scores are to be.
 
-    model: DualEncoder
+    Args:
+        model: changed in place.
+        data: what to learn from.
+        settings: the method's.
+        folder: where negatives that the model finds are written.
+        progress: told of texts that are searched for them.
+    """
+
+    model: nn.Module
     loss_name = "contrastive"
 
     def __init__(
@@ -53,8 +66,12 @@ class DenseRecipe(Recipe):
         folder: Path | None = None,
         progress: Progress = silent,
     ) -> None:
-        self.origin = {"model": model.digest("query"), "document_model": model.digest(), "data": data.fingerprint()}
-        self.model = model.with_lora(settings.lora) if settings.lora else model
+        self.origin: dict[str, Any] = {
+            "model": model.digest("query"),
+            "document_model": model.digest(),
+            "data": data.fingerprint(),
+        }
+        self.encoder = self.model = model.with_lora(settings.lora) if settings.lora else model
         self.data = data
         self._settings, self._folder, self._progress = settings, folder, progress
         self._mined: Tensor | None = None
@@ -88,7 +105,7 @@ class DenseRecipe(Recipe):
     def _mine(self, step: int) -> None:
         s = self._settings
         lengths = {"query_length": s.query_length, "document_length": s.document_length}
-        lists = found_by(self.model, self.data, s.mined, **lengths, progress=self._progress)
+        lists = found_by(self.encoder, self.data, s.mined, **lengths, progress=self._progress)
         self._mined = lists.rows
         self.data = with_lists(self.data, lists.rows)
         if self._folder and processes()[0] == 0:
@@ -103,14 +120,14 @@ class DenseRecipe(Recipe):
 
     def save(self, folder: Path) -> None:
         """A folder that `retrieval` and sentence-transformers load."""
-        self.model.save(folder)
+        self.encoder.save(folder)
 
-    def loss(self, model: nn.Module, batch: Step, step: int) -> StepLoss:
+    def loss(self, batch: Step, step: int) -> StepLoss:
         """The loss of all queries of the step."""
         found = batch.batch
         queries = [example.query for example in found.examples]
         documents = [self.data.texts[row] for row in found.rows]
-        vectors = self.encode(model, [(queries, "query"), (documents, "document")], batch)
+        vectors = self.encode([(queries, "query"), (documents, "document")], batch)
         with torch.autocast(vectors[0].device.type, enabled=False):
             return self.of_vectors(vectors[0], vectors[1], found)
 
@@ -126,28 +143,39 @@ class DenseRecipe(Recipe):
         """The loss of scores (b, b + b * k), of each query with the documents of all."""
         return contrastive(scores, targets, known, temperature=self.temperature, weights=weights)
 
-    def encode(self, model: nn.Module, parts: Sequence[tuple[Sequence[str], str]], step: Step) -> list[Tensor]:
+    def encode(self, parts: Sequence[Part], step: Step) -> list[Tensor]:
         """Vectors (n, d) of the texts of each part and side, of which this process makes its share."""
+        chunks, places = self.chunked(parts, step)
+        return collected(parts, places, self.model(chunks, cached=self._settings.cached), step)
+
+    def chunked(self, parts: Sequence[Part], step: Step) -> tuple[list[Any], list[tuple[int, list[int]]]]:
+        """What goes through the model together: features and sides, and of which texts of which part they are."""
         s = self._settings
         lengths = {"query": s.query_length, "document": s.document_length}
         chunks, places = [], []
         for number, (texts, side) in enumerate(parts):
-            own = shares(len(texts), step.rank, step.world)
-            order = longest_first([texts[place] for place in own], len)
+            own = [texts[place] for place in shares(len(texts), step.rank, step.world)]
+            order = longest_first(own, len)
             size = s.at_once or len(order)
             for start in range(0, len(order), size):
                 some = order[start : start + size]
-                features = self.model.tokenize([texts[own[place]] for place in some], side, lengths[side])
+                features = self.encoder.tokenize([own[place] for place in some], side, lengths[side])
                 chunks.append((features, side))
                 places.append((number, some))
-        made = model(chunks, cached=s.cached)
-        found = []
-        for number, (texts, _) in enumerate(parts):
-            mine = [(some, vectors) for (part, some), vectors in zip(places, made, strict=True) if part == number]
-            back = torch.tensor([place for some, _ in mine for place in some]).argsort()
-            together = torch.cat([vectors for _, vectors in mine])[back.to(mine[0][1].device)]
-            found.append(gathered(together, len(texts), step.rank, step.world))
-        return found
+        return chunks, places
+
+
+def collected(
+    parts: Sequence[Part], places: Sequence[tuple[int, list[int]]], made: Sequence[Tensor], step: Step
+) -> list[Tensor]:
+    """The vectors (n, d) of each part, in the order of its texts, of all processes."""
+    found = []
+    for number, (texts, _) in enumerate(parts):
+        mine = [(some, vectors) for (part, some), vectors in zip(places, made, strict=True) if part == number]
+        together = torch.cat([vectors for _, vectors in mine])
+        back = torch.tensor([place for some, _ in mine for place in some], device=together.device).argsort()
+        found.append(gathered(together[back], len(texts), step.rank, step.world))
+    return found
 
 
 def accuracy(scores: Tensor, targets: Tensor, known: Tensor) -> float:
@@ -156,8 +184,8 @@ def accuracy(scores: Tensor, targets: Tensor, known: Tensor) -> float:
     return (scores.detach().gather(1, targets[:, None])[:, 0] > best).float().mean().item()
 
 
-def evaluator(model: DualEncoder, sets: Sequence[DevSet], *, measure: str = "nDCG@10") -> Callable[[], float]:
-    """The mean over dev sets of a measure, by exact search of all their documents with the model as it then is."""
+def run_of(model: DualEncoder, dev: DevSet) -> Run:
+    """What exact search of all of a dev set's documents finds with the model as it is."""
 
     def encode(side: str) -> Callable[[Sequence[str]], Tensor]:
         def vectors(texts: Sequence[str]) -> Tensor:
@@ -166,8 +194,10 @@ def evaluator(model: DualEncoder, sets: Sequence[DevSet], *, measure: str = "nDC
 
         return vectors
 
-    def evaluate() -> float:
-        runs = [search_all(dev, encode("query"), encode("document"), least=-torch.inf) for dev in sets]
-        return sum(dev.score(run, measure) for dev, run in zip(sets, runs, strict=True)) / len(sets)
+    with evaluating(model):
+        return search_all(dev, encode("query"), encode("document"), least=-torch.inf)
 
-    return evaluate
+
+def evaluator(model: DualEncoder, sets: Sequence[DevSet], *, measure: str = "nDCG@10") -> Callable[[], float]:
+    """The mean over dev sets of a measure, by exact search of all their documents with the model as it then is."""
+    return lambda: sum(dev.score(run_of(model, dev), measure) for dev in sets) / len(sets)

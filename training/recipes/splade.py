@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from retrieval.encoders.models import weights_digest
 from retrieval.encoders.neural.side import TableSide
@@ -146,14 +146,14 @@ class SpladeRecipe(Recipe):
         """A folder that `retrieval` and sentence-transformers load."""
         self.model.save(folder)
 
-    def loss(self, model: nn.Module, batch: Batch, step: int) -> StepLoss:
+    def loss(self, batch: Batch, step: int) -> StepLoss:
         """All terms of a batch.
 
         Raises:
             TrainingError: queries or documents have no active term left, or hardly any for many steps.
         """
-        queries = self._encode(model, [example.query for example in batch.examples], "query")
-        documents = self._encode(model, [self._data.texts[row] for row in batch.rows], "document")
+        queries = self._encode([example.query for example in batch.examples], "query")
+        documents = self._encode([self._data.texts[row] for row in batch.rows], "document")
         active = {"queries": active_terms(queries), "documents": active_terms(documents)}
         self._check_active(active, step)
         parts = self._terms(queries, documents, batch)
@@ -174,10 +174,10 @@ class SpladeRecipe(Recipe):
         lambdas = {f"lambda_{name}": weight for name, weight in ramped.items()}
         return StepLoss(total, {name: part.item() for name, part in parts.items()}, {**figures, **lambdas})
 
-    def _encode(self, model: nn.Module, texts: Sequence[str], side: str) -> Tensor:
+    def _encode(self, texts: Sequence[str], side: str) -> Tensor:
         lengths = {"query": self._settings.query_length, "document": self._settings.document_length}
         features = shortened(self.model, texts, side, lengths[side])
-        weights: Tensor = model(features, side)
+        weights: Tensor = self.model(features, side)
         return weights
 
     def _terms(self, queries: Tensor, documents: Tensor, batch: Batch) -> dict[str, Tensor]:

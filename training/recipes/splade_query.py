@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from retrieval.beir_eval.runs import Run
 from retrieval.encoders.neural.splade import Splade
@@ -79,13 +79,13 @@ class SpladeQueryRecipe(SpladeRecipe):
                 self.model, self._data.texts, self._warm_start, side="query", like=like, progress=self._progress
             )
 
-    def loss(self, model: nn.Module, batch: Batch, step: int) -> StepLoss:
+    def loss(self, batch: Batch, step: int) -> StepLoss:
         """All terms of a batch.
 
         Raises:
             TrainingError: queries have no active term left, or hardly any for many steps.
         """
-        queries = self._encode(model, [example.query for example in batch.examples], "query")
+        queries = self._encode([example.query for example in batch.examples], "query")
         active = active_terms(queries)
         self._check_active({"queries": active}, step)
         with torch.autocast(queries.device.type, enabled=False):

@@ -34,11 +34,17 @@ _HELP = {
     "dense": "Train a dense encoder: a positive against all documents of the batch, and hard negatives.",
     "star": "STAR: static hard negatives, found by the model as it begins, stabilised by the batch's documents.",
     "adore": "ADORE: the query side alone, against what a search of the frozen index finds at every step.",
+    "ar2": "AR2: a retriever and a ranker learn against each other, in turns, on what the retriever finds.",
+    "cet": "CET-style, a reconstruction: models of relevance and of selection correct the bias of pooled judgements.",
+    "tas-b": "TAS-Balanced: batches of one topic, pairs of balanced margins, a teacher of pairs and one of batches.",
+    "rocketqa": "RocketQAv2: a ranker that learns from judgements, and a retriever that follows it on the same lists.",
+    "pair": "PAIR: a positive passage is to be closer to its query than to other passages, too.",
 }
 # What plays no part in a method.
-_SKIPPED = {
-    "dense": ("index",),
-    "star": ("index",),
+_SKIPPED: dict[str, tuple[str, ...]] = {
+    "ar2": ("refresh",),
+    "cet": ("ranker_warmup",),
+    "tas-b": ("negatives_per_query", "refresh"),
     "adore": ("negatives_per_query", "document_length", "mined", "refresh", "cached", "negatives", "negatives_depth"),
 }
 
@@ -46,9 +52,9 @@ _SKIPPED = {
 def commands(app: typer.Typer) -> None:
     """Add a command for each method."""
     for name, settings in METHODS.items():
-        made = command_of(
-            _method(name), settings, TrainerSettings, DataSettings, skip=("steps", *_SKIPPED.get(name, ()))
-        )
+        unused = [*(["index"] if name != "adore" else []), *(["teacher_run"] if name != "tas-b" else [])]
+        skip = [*unused, *_SKIPPED.get(name, ())]
+        made = command_of(_method(name), settings, TrainerSettings, DataSettings, skip=skip)
         app.command(name, help=_HELP[name])(made)
 
 

@@ -18,19 +18,24 @@ def command_of(function: Callable[..., None], *groups: type, skip: Sequence[str]
 
     Args:
         function: takes one instance of each group first, then what it names by keyword.
-        groups: dataclasses with an `Attributes` section; a field that several have is one option for all.
+        groups: dataclasses with an `Attributes` section; a field that several have is one option for all, and one that
+            the function names itself is left to that.
         skip: fields and parameters that are no options: they keep their defaults.
     """
     given = [p for p in list(inspect.signature(function).parameters.values())[len(groups) :] if p.name not in skip]
     hints = get_type_hints(function, include_extras=True)
     parameters = [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in given]
-    named = {p.name for p in parameters} | set(skip)
+    own = {p.name for p in parameters}
+    named = own | set(skip)
     for group in groups:
         parameters += [p for p in _options(group) if p.name not in named]
         named |= {p.name for p in parameters}
 
     def command(**values: Any) -> None:
-        made = [group(**{f.name: values[f.name] for f in fields(group) if f.name in values}) for group in groups]
+        made = [
+            group(**{f.name: values[f.name] for f in fields(group) if f.name in values.keys() - own})
+            for group in groups
+        ]
         function(*made, **{p.name: values[p.name] for p in given})
 
     command.__doc__, command.__name__ = function.__doc__, function.__name__

@@ -7,75 +7,28 @@ retrieval" (ICLR 2022), and Gao et al., "Rethink training of BERT rerankers in m
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from retrieval.beir_eval.runs import Run
 from retrieval.encoders.models import weights_digest
-from retrieval.encoders.runtimes.pipeline import Batching, tokenized_batches
 from retrieval.errors import CollectionError, InputError
-from retrieval.rerank.cross_encoder import characters, score_pairs
+from retrieval.rerank.cross_encoder import score_pairs
 from retrieval.rerank.neural.cross_encoder import CrossEncoder
 from retrieval.training.batches import Batch, Draw, draw
 from retrieval.training.data import TrainingData
 from retrieval.training.dev import DevSet
 from retrieval.training.losses.contrastive import contrastive
 from retrieval.training.losses.distillation import kl_divergence, margin_mse
+from retrieval.training.pairs import batching, in_order, list_pairs, pair_batches
 from retrieval.training.recipes.base import Recipe, StepLoss
+from retrieval.training.settings import CrossEncoderSettings
 
-__all__ = ["CrossEncoderRecipe", "CrossEncoderSettings", "evaluator", "rerank_dev"]
-
-# Padded tokens that go through the model together: a step's pairs are of very different lengths.
-_CPU_TOKENS, _GPU_TOKENS = 4096, 32_768
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossEncoderSettings:
-    """The method's own settings.
-
-    Attributes:
-        batch: queries of a step, over all processes.
-        negatives: hard ones for each query.
-        softmax: weight of InfoNCE over a query's positive and its negatives.
-        margin_mse: weight of MarginMSE to the teacher.
-        kl: weight of the divergence from the teacher.
-        temperature: what scores are divided by in the softmax, and in the divergence those of the student.
-        teacher_scale: what the teacher's scores are multiplied with before they teach: runs come rescaled to 0..1.
-        length: tokens of a pair that are read in training.
-        seed: of the batches.
-    """
-
-    batch: int = 8
-    negatives: int = 7
-    softmax: float = 1.0
-    margin_mse: float = 0.0
-    kl: float = 0.0
-    temperature: float = 1.0
-    teacher_scale: float = 1.0
-    length: int = 256
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("batch", "negatives", "length"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1; got {getattr(self, name)!r}")
-        for name in ("softmax", "margin_mse", "kl"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} must be at least 0; got {getattr(self, name)!r}")
-        for name in ("temperature", "teacher_scale"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0; got {getattr(self, name)!r}")
-        if not (self.softmax or self.is_taught):
-            raise InputError("a loss is needed: softmax, margin-mse or kl")
-
-    @property
-    def is_taught(self) -> bool:
-        """Whether a teacher's scores are needed."""
-        return bool(self.margin_mse or self.kl)
+__all__ = ["CrossEncoderRecipe", "evaluator", "rerank_dev"]
 
 
 class CrossEncoderRecipe(Recipe):
@@ -95,7 +48,7 @@ class CrossEncoderRecipe(Recipe):
             )
         self.model, self._data, self._settings = model, data, settings
         self._origin = {"model": weights_digest(model), "data": data.fingerprint()}
-        self._draw = Draw(queries=settings.batch, negatives=settings.negatives, seed=settings.seed)
+        self._draw = Draw(queries=settings.batch, negatives=settings.negatives_per_query, seed=settings.seed)
 
     def settings(self) -> Mapping[str, Any]:
         """The method's, the model it begins with, and the data."""
@@ -109,10 +62,12 @@ class CrossEncoderRecipe(Recipe):
         """A folder that `retrieval`, sentence-transformers and transformers load."""
         self.model.save(folder)
 
-    def loss(self, model: nn.Module, batch: Batch, step: int) -> StepLoss:
+    def loss(self, batch: Batch, step: int) -> StepLoss:
         """All terms of a batch; the log also says how often the positive comes first."""
         s = self._settings
-        scores = self._scores(model, batch)
+        pairs = list_pairs(batch, self._data.texts)
+        places, features = pair_batches(self.model, pairs, s.pair_length)
+        scores = in_order([self.model(each) for each in features], places).view(len(batch.examples), -1)
         known = batch.own(batch.known).to(scores.device)
         parts: dict[str, Tensor] = {}
         if s.softmax:
@@ -124,26 +79,6 @@ class CrossEncoderRecipe(Recipe):
         total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         figures = {"positive_first": (scores.argmax(dim=1) == 0).float().mean().item()}
         return StepLoss(total, {name: part.item() for name, part in parts.items()}, figures)
-
-    def _scores(self, model: nn.Module, batch: Batch) -> Tensor:
-        """(b, 1 + k) float32, of each query's positive and its negatives."""
-        rows = batch.own(torch.tensor(batch.rows).expand(len(batch.examples), -1))
-        pairs = [
-            (example.query, self._data.texts[row])
-            for example, own in zip(batch.examples, rows.tolist(), strict=True)
-            for row in own
-        ]
-        device = next(self.model.parameters()).device
-        batching = Batching(tokens=_CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS)
-        places: list[int] = []
-        parts: list[Tensor] = []
-        for some, features in tokenized_batches(pairs, self._tokenize, batching, characters):
-            places += some
-            parts.append(model({name: values.to(device) for name, values in features.items()}))
-        return torch.cat(parts)[torch.tensor(places).argsort().to(device)].view(rows.shape)
-
-    def _tokenize(self, pairs: list[tuple[str, str]]) -> dict[str, Any]:
-        return dict(self.model.tokenize(pairs, self._settings.length))
 
     def _taught(self, scores: Tensor, teacher: Tensor, known: Tensor) -> dict[str, Tensor]:
         """What the teacher says of the queries that it knows, where no positive stands among the negatives."""
@@ -188,11 +123,10 @@ def rerank_dev(
             f"{dev.name}: the run holds no candidate of any dev query",
             hint="search with the dev queries: retrieval search DIR --queries queries.jsonl --format trec",
         )
-    device = next(model.parameters()).device
     scores = score_pairs(
         model,
         [(query.text, dev.documents[document]) for query, document in asked],
-        Batching(tokens=_CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS),
+        batching(model),
         max_length=length,
     )
     run: dict[str, dict[str, float]] = {query.id: {} for query in dev.queries}
