@@ -26,7 +26,7 @@ from retrieval.training.trainer import TrainerSettings, train  # noqa: E402
 from retrieval.types import Query  # noqa: E402
 from tests.training.making import make_run  # noqa: E402
 
-METHOD = CrossEncoderSettings(batch=10, negatives=3, length=16)
+METHOD = CrossEncoderSettings(batch=10, negatives_per_query=3, pair_length=16)
 LEARNING = TrainerSettings(steps=80, lr=3e-3, checkpoint_every=0, log_every=1, device="cpu")
 
 Make = Callable[..., CrossEncoderRecipe]
@@ -100,7 +100,7 @@ def test_known_positives_are_never_negatives(bare: Path) -> None:
     """Where a query has no negatives and all documents are relevant, there is nothing to learn from."""
     texts = ["d0x0", "d0x1", "d0x2"]
     data = TrainingData(texts=texts, examples=[Example("q", "q0x0", (0, 1, 2), scores={0: 1.0, 1: 0.5})])
-    settings = CrossEncoderSettings(batch=2, negatives=4, kl=1.0, margin_mse=1.0)
+    settings = CrossEncoderSettings(batch=2, negatives_per_query=4, kl=1.0, margin_mse=1.0)
     made = CrossEncoderRecipe(CrossEncoder.from_encoder(str(bare), device="cpu"), data, settings)
     for step in range(3):
         assert made.loss(made.batch(step, 0, 1), step).total.item() == 0

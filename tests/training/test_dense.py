@@ -27,11 +27,19 @@ OPTIMISING = TrainerSettings(steps=60, lr=5e-3, checkpoint_every=0, log_every=1,
 
 
 def trained(
-    collection: Path, model: Path, out: Path, method: str = "dense", teacher: Path | None = None, **changes: Any
+    collection: Path,
+    model: Path,
+    out: Path,
+    method: str = "dense",
+    *,
+    teacher: Path | None = None,
+    negatives: Path | None = None,
+    **changes: Any,
 ) -> Outcome:
     """What a method makes of the model."""
     optimising = replace(OPTIMISING, **{name: changes.pop(name) for name in list(changes) if hasattr(OPTIMISING, name)})
-    data, sets = read_data([collection], DataSettings(teacher_run=[teacher] if teacher else []), 0)
+    files = {"teacher_run": [teacher] if teacher else [], "negatives": [negatives] if negatives else []}
+    data, sets = read_data([collection], DataSettings(**files), 0)
     settings = METHODS[method](batch=10, query_length=16, document_length=16, **changes)
     return learn(method, str(model), data, sets, settings, optimising, out, corpus=collection)
 
@@ -91,40 +99,49 @@ def test_adore_wants_the_index_of_its_model(collection: Path, dense: Path, tmp_p
         )
 
 
+LISTS: dict[str, Any] = {"ranker_lr": 3e-3, "mined": 0, "negatives_per_query": 5}
+
+
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
-        ("ar2", {"cycle": 20, "ranker_warmup": 20, "steps": 80}),
-        ("rocketqa", {"ranker_warmup": 20, "steps": 80}),
-        ("cet", {"uncorrected": 6}),
+        ("ar2", {"cycle": 40, "cooling": 0.3, "ranker_warmup": 60, "steps": 120}),
+        ("rocketqa", {"ranker_warmup": 60, "steps": 90}),
     ],
 )
 def test_two_models_learn_together(
-    collection: Path, dense: Path, tmp_path: Path, method: str, changes: dict[str, Any]
+    collection: Path, run: Path, dense: Path, tmp_path: Path, method: str, changes: dict[str, Any]
 ) -> None:
-    """Retrieval gets better, and where there is a ranker it is handed out too, better than by chance."""
-    settings = {"ranker": str(dense), "ranker_lr": 5e-3, "mined": 30, "negatives_per_query": 5}
-    outcome = trained(collection, dense, tmp_path, method, **settings, **changes)
-    assert score(outcome.model, collection) > score(dense, collection) + 0.3
+    """Both put the positives of their lists first, retrieval gets better, and both are handed out."""
+    outcome = trained(collection, dense, tmp_path, method, negatives=run, ranker=str(dense), **LISTS, **changes)
     log = list(read_log(tmp_path / "log.jsonl"))
-    if method == "cet":
-        assert 0.1 <= log[-1]["weight"] < 1
-        assert log[0]["weight"] == 1
-        audit = (tmp_path / "downweighted.tsv").read_text().splitlines()
-        assert audit[0].startswith("weight\tquery_id")
-        assert len(audit) > 10
-        return
-    told = [line["ranker_first"] for line in log if "ranker_first" in line]
-    assert np.mean(told[-5:]) > np.mean(told[:5])
+    for name in ("ranker_first", "retriever_first"):
+        told = [line[name] for line in log if name in line]
+        assert np.mean(told[-5:]) > np.mean(told[:5]) + 0.2
+    assert score(outcome.model, collection) > score(dense, collection)
     from sentence_transformers import CrossEncoder
 
     assert CrossEncoder(str(outcome.model / "ranker"), device="cpu").predict([("q1x1", "d1x1")]).shape == (1,)
 
 
-def test_the_reranker_of_cet_learns_alone(collection: Path, dense: Path, tmp_path: Path) -> None:
+def test_cet_weighs_what_the_pool_may_have_missed(collection: Path, run: Path, dense: Path, tmp_path: Path) -> None:
+    """From all weights 1 to fewer, within their bounds, and the least are told; retrieval gets better."""
+    outcome = trained(collection, dense, tmp_path, "cet", negatives=run, **LISTS, uncorrected=6)
+    log = list(read_log(tmp_path / "log.jsonl"))
+    assert all(line["weight"] == 1 for line in log[:6])
+    assert all(0.1 <= line["weight"] < 1 for line in log[6:])
+    audit = (tmp_path / "downweighted.tsv").read_text().splitlines()
+    assert audit[0].startswith("weight\tquery_id")
+    weights = [float(line.split("\t")[0]) for line in audit[1:]]
+    assert len(weights) == 100
+    assert weights == sorted(weights)
+    assert score(outcome.model, collection) > score(dense, collection) + 0.3
+
+
+def test_the_reranker_of_cet_learns_alone(collection: Path, run: Path, dense: Path, tmp_path: Path) -> None:
     """The retriever stays as it is, and the cross-encoder beside it learns."""
-    settings = {"ranker": str(dense), "ranker_lr": 5e-3, "mined": 30, "negatives_per_query": 5, "relevance": "cross"}
-    outcome = trained(collection, dense, tmp_path, "cet", **settings)
+    settings = {**LISTS, "ranker": str(dense), "relevance": "cross"}
+    outcome = trained(collection, dense, tmp_path, "cet", negatives=run, **settings)
     assert DualEncoder.load(str(outcome.model)).digest() == DualEncoder.load(str(dense)).digest()
     told = [line["first"] for line in read_log(tmp_path / "log.jsonl") if "first" in line]
     assert np.mean(told[-10:]) > np.mean(told[:10]) + 0.2
@@ -153,11 +170,13 @@ def test_tas_balanced_follows_its_teachers(
         told = [line["pairs"] for line in read_log(tmp_path / "log.jsonl")]
         assert np.mean(told[-5:]) < np.mean(told[:5])
         return
-    settings = {"ranker": str(dense), "ranker_lr": 5e-3, "mined": 30, "negatives_per_query": 5, "ranker_warmup": 40}
-    teacher = trained(collection, dense, tmp_path / "teacher", "rocketqa", **settings, steps=100).model
+    settings = {**LISTS, "ranker": str(dense), "ranker_warmup": 60}
+    teacher = trained(collection, dense, tmp_path / "teacher", "rocketqa", negatives=run, **settings, steps=90).model
     models = {"ranker": str(teacher / "ranker"), "batch_teacher": str(teacher)}
-    outcome = trained(collection, dense, tmp_path / "out", "tas-b", **models, mined=30, ranked=30, clusters=6)
-    assert score(outcome.model, collection) > score(dense, collection) + 0.2
+    made = trained(collection, dense, tmp_path / "out", "tas-b", negatives=run, **models, mined=0, clusters=6)
+    told = [line["loss"] for line in read_log(tmp_path / "out" / "log.jsonl")]
+    assert np.mean(told[-5:]) < 0.8 * np.mean(told[:5])
+    assert score(made.model, collection) > score(dense, collection)
 
 
 def test_a_batch_of_tas_balanced_is_of_one_topic() -> None:
