@@ -14,7 +14,7 @@ from retrieval.beir_eval.datasets import load_collection
 from retrieval.corpus import read_documents
 from retrieval.errors import CollectionError, CorpusError, InputError
 from retrieval.formats import records_of
-from retrieval.training.negatives import Teacher, hardest
+from retrieval.training.negatives import Teacher, read_negatives
 
 __all__ = ["Example", "Sources", "TrainingData", "read_training_data"]
 
@@ -70,8 +70,8 @@ class Sources:
     Attributes:
         data: BEIR folders, JSONL and TSV files.
         split: whose judgements train, in BEIR folders.
-        negatives: TREC runs, from which the hard negatives of BEIR queries are taken.
-        depth: how many documents of each run's list may be negatives.
+        negatives: TREC runs and mined files, from which the hard negatives of BEIR queries are taken.
+        depth: how many documents of each list may be negatives.
         teacher: TREC runs whose scores teach, each rescaled to 0..1 within a query's list and then averaged.
         held_out: queries, by id, that never train, beside those of the folders' other splits.
     """
@@ -112,7 +112,10 @@ class _Reader:
         self._notes: list[str] = []
         self._held_ids: set[str] = set()
         self._held_texts: set[str] = set()
-        self._runs = [hardest(path, sources.depth) for path in sources.negatives]
+        self._runs = [
+            {query: [mined.id for mined in list_] for query, list_ in read_negatives(path, sources.depth).items()}
+            for path in sources.negatives
+        ]
         self._teacher = Teacher(sources.teacher)
 
     def read(self, source: Path) -> None:

@@ -1,18 +1,131 @@
-"""Hard negatives and a teacher's scores, out of TREC runs of whatever system wrote them."""
+"""Hard negatives and a teacher's scores, out of TREC runs of whatever system wrote them, or mined files.
+
+A mined file is JSONL, one line for each query, as `retrieval mine` writes it:
+
+    {"query_id": "12", "negatives": [{"id": "d7", "source": "dense", "rank": 3, "score": 0.71, "weight": 1.0}, ...],
+     "positives": [{"id": "d9", "source": "dense", "score": 0.97, "weight": 1.0}]}
+
+`positives` are unjudged documents that a cross-encoder takes for relevant; that list may be absent, and so may every
+field of an item but its id.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from retrieval.errors import CollectionError
 
-__all__ = ["Teacher", "hardest", "read_run"]
+__all__ = ["Mined", "MinedLists", "Teacher", "read_mined", "read_negatives", "read_run"]
 
 
-def read_run(path: Path) -> dict[str, dict[str, float]]:
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """A document that was mined for a query.
+
+    Attributes:
+        id: the document's.
+        weight: how much it counts in training, at least 0.
+        source: what found it; `judged` if people said that it is not relevant.
+        rank: its place in that source's list, from 1; 0 where nothing is said of it.
+        score: of that source; of a pseudo-positive the cross-encoder's probability. None where nothing is said of it.
+    """
+
+    id: str
+    weight: float = 1.0
+    source: str = ""
+    rank: int = 0
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MinedLists:
+    """What was mined for one query."""
+
+    negatives: list[Mined]
+    positives: list[Mined]
+
+
+def read_negatives(path: Path, depth: int) -> dict[str, list[Mined]]:
+    """The first `depth` negatives of each query, of a mined file (`.jsonl`) or, under any other name, a TREC run.
+
+    Raises:
+        CollectionError: the file cannot be read, or a line of it; it names the line.
+    """
+    if path.suffix == ".jsonl":
+        return {query: lists.negatives[:depth] for query, lists in read_mined(path).items()}
+    return {
+        query: [Mined(id_, 1.0, path.stem, rank, score) for rank, (id_, score) in enumerate(hits.items(), 1)][:depth]
+        for query, hits in read_run(path).items()
+    }
+
+
+def read_mined(path: Path) -> dict[str, MinedLists]:
+    """What a mined file holds for each query, in the order of the file.
+
+    Raises:
+        CollectionError: the file cannot be read, a line is not of that form, or a query stands there twice.
+    """
+    mined: dict[str, MinedLists] = {}
+    try:
+        with path.open("rb") as file:
+            for position, line in enumerate(file, 1):
+                if line.strip():
+                    _add_mined(mined, line, f"{path}:{position}")
+    except OSError as error:
+        raise CollectionError(f"{path}: cannot be read ({error})") from error
+    return mined
+
+
+def _add_mined(mined: dict[str, MinedLists], line: bytes, place: str) -> None:
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise CollectionError(f"{place}: not JSON ({error})") from None
+    query = fields.get("query_id") if isinstance(fields, dict) else None
+    if not isinstance(query, str) or not query:
+        raise CollectionError(f"{place}: expected an object with the query's id under 'query_id'")
+    if query in mined:
+        raise CollectionError(f"{place}: query {query} stands in the file already")
+    lists = MinedLists(*(_items(fields.get(name, []), name, place) for name in ("negatives", "positives")))
+    if both := {item.id for item in lists.negatives} & {item.id for item in lists.positives}:
+        raise CollectionError(f"{place}: document {min(both)} is a negative and a positive")
+    mined[query] = lists
+
+
+def _items(items: object, name: str, place: str) -> list[Mined]:
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise CollectionError(f"{place}: {name} must be a list of objects")
+    read = [_item(item, f"{place}: {name}[{number}]") for number, item in enumerate(items)]
+    if len({item.id for item in read}) < len(read):
+        raise CollectionError(f"{place}: a document stands in {name} twice")
+    return read
+
+
+def _item(fields: Mapping[str, Any], place: str) -> Mined:
+    found = Mined(**{"id": None, **{name: fields[name] for name in Mined.__slots__ if name in fields}})
+    if not isinstance(found.id, str) or not found.id:
+        raise CollectionError(f"{place}: no id: expected a string under 'id'")
+    if not _is_number(found.weight) or found.weight < 0:
+        raise CollectionError(f"{place}: the weight must be a number of at least 0; got {found.weight!r}")
+    if not isinstance(found.source, str) or not isinstance(found.rank, int) or isinstance(found.rank, bool):
+        raise CollectionError(f"{place}: the source must be a string, and the rank a whole number")
+    if found.score is not None and not _is_number(found.score):
+        raise CollectionError(f"{place}: the score must be a number; got {found.score!r}")
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def read_run(path: Path, queries: Container[str] | None = None) -> dict[str, dict[str, float]]:
     """Query id → document id → score, best first, of lines `query Q0 document rank score tag`.
 
-    Ties stay in the order of the file.
+    Ties stay in the order of the file. Only the lists of `queries` are kept, where they are given.
 
     Raises:
         CollectionError: the file is not there, or a line is not of that form or gives a document twice.
@@ -21,8 +134,9 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
     try:
         with path.open(encoding="utf-8") as file:
             for position, line in enumerate(file, 1):
-                if line.strip():
-                    _add(run, line.split(), f"{path}:{position}")
+                fields = line.split()
+                if fields and (queries is None or fields[0] in queries):
+                    _add(run, fields, f"{path}:{position}")
     except (OSError, UnicodeDecodeError) as error:
         raise CollectionError(f"{path}: cannot be read as a TREC run ({error})") from error
     return {query: dict(sorted(hits.items(), key=lambda hit: -hit[1])) for query, hits in run.items()}
@@ -40,11 +154,6 @@ def _add(run: dict[str, dict[str, float]], fields: list[str], place: str) -> Non
     if not math.isfinite(value):
         raise CollectionError(f"{place}: the score {score} is not a number to learn from")
     hits[document] = value
-
-
-def hardest(path: Path, depth: int) -> dict[str, list[str]]:
-    """The first `depth` documents of each query of a run."""
-    return {query: list(hits)[:depth] for query, hits in read_run(path).items()}
 
 
 class Teacher:
