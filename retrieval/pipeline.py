@@ -229,10 +229,18 @@ class Retriever:
             explained.append(replace(hit, terms=terms))
         return explained
 
-    def search_batch(self, queries: Sequence[str], k: int = 10, *, filter: Filter | None = None) -> Hits:
+    def search_batch(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        filter: Filter | None = None,
+        among: Sequence[str] | None = None,
+    ) -> Hits:
         """The best k documents of each query, as arrays; `ids` turns ordinals into ids.
 
-        An empty query, or one of white space, has no hits. k may exceed the number of documents.
+        An empty query, or one of white space, has no hits. k may exceed the number of documents. Where `among` is
+        given, only documents with one of these ids can be hits, and ids that no document has are nothing.
         """
         queries = queries if isinstance(queries, str) else list(queries)
         if isinstance(queries, str) or not all(isinstance(query, str) for query in queries):
@@ -241,6 +249,10 @@ class Retriever:
             raise InputError(f"k must be a whole number of at least 0; got {k!r}")
         self.index.ledger.check_lengths()
         allowed = None if filter is None else self.index.documents.allowed(filter)
+        if among is not None:
+            named = np.zeros(self.index.documents.rows, dtype=bool)
+            named[self.index.documents.find(among)[1]] = True
+            allowed = named if allowed is None else named & allowed
         if self._by_document:
             return self._grouped(queries, k, allowed)
         # The same depth for every k, so that a smaller k gives the beginning of what a larger one does.

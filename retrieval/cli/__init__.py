@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from retrieval._version import __version__
-from retrieval.cli import encode, evaluate, index, search, train
+from retrieval.cli import encode, evaluate, index, mine, search, train
 from retrieval.errors import FilterError, InputError, RetrievalError
 
 __all__ = ["app", "main"]
@@ -23,6 +23,7 @@ app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("encode")(encode.encode)
 app.add_typer(evaluate.app, name="eval")
+app.command("mine")(mine.mine)
 app.add_typer(train.app, name="train")
 
 

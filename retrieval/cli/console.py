@@ -12,6 +12,9 @@ from retrieval.protocols import Progress, silent
 
 _WIDEST = 100_000
 
+# What stages of work are counted in, where that is not documents.
+_UNITS = {"mine": "queries"}
+
 __all__ = ["print_json", "print_table", "progress", "say"]
 
 
@@ -63,7 +66,7 @@ def progress() -> Iterator[Progress]:
                 tasks[stage] = bars.add_task(stage, total=total, rate="")
             task = bars.tasks[tasks[stage]]
             elapsed = task.elapsed or 0.0
-            rate = f"{done / elapsed:,.0f} documents/s" if elapsed > 0 else ""
+            rate = f"{done / elapsed:,.0f} {_UNITS.get(stage, 'documents')}/s" if elapsed > 0 else ""
             bars.update(tasks[stage], completed=done, total=total, rate=rate)
 
         yield show
