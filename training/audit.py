@@ -1,6 +1,7 @@
 """The likeliest false negatives, for a person to read."""
 
 import heapq
+import math
 from collections.abc import Mapping, Sequence
 
 from retrieval.training.mining import Asked, Candidate
@@ -25,8 +26,8 @@ class Audit:
     """Of all queries, the documents likeliest to be relevant that nobody judged: among those kept, and those dropped.
 
     First those with the highest probability by the cross-encoder; then those that it did not read, or all without one,
-    by how near their score is to that of the query's best positive. One that is far above it says more of the search,
-    which finds that positive badly, than of the document.
+    by how near their score is to that of the query's best positive, on either side, discounted by rank as in nDCG: far
+    above the positive, or deep in a list beside it, a document says that the search finds that positive badly.
 
     Args:
         count: how many of each kind.
@@ -76,7 +77,9 @@ class Audit:
 def _nearness(candidate: Candidate) -> tuple[bool, float] | None:
     if candidate.probability is not None:
         return True, candidate.probability
-    return None if candidate.relative is None else (False, -abs(candidate.relative - 1))
+    if candidate.relative is None:
+        return None
+    return False, 1 / (1 + abs(candidate.relative - 1)) / math.log2(1 + candidate.hit.rank)
 
 
 def _row(asked: Asked, candidate: Candidate, texts: Mapping[str, str]) -> str:
