@@ -223,3 +223,18 @@ def test_an_index_that_was_replaced_is_not_reopened_as_another(tmp_path: Path) -
     Index.build([Document(id="b", text="wind")], tmp_path / "index", overwrite=True)
     with pytest.raises(ArtifactMissingError, match="has been replaced since"):
         pickle.loads(handed)
+
+
+@pytest.mark.parametrize("using", ["lexical", "dense", "hybrid"])
+def test_hits_may_be_asked_for_among_some_documents(using: str, index: Index) -> None:
+    """Ids that no document has are nothing; a filter holds beside them."""
+    retriever = Retriever(index, using=using)
+    everything = retriever.search_batch(["solar wind"], 10)
+    found = retriever.search_batch(["solar wind"], 10, among=["b", "a", "unknown"])
+    assert set(retriever.ids(found.row(0)[0])) == {"a", "b"}
+    if using != "hybrid":
+        scores = dict(zip(everything.row(0)[0].tolist(), everything.row(0)[1].tolist(), strict=True))
+        assert found.row(0)[1].tolist() == pytest.approx([scores[i] for i in found.row(0)[0].tolist()], rel=1e-6)
+    both = retriever.search_batch(["solar wind"], 10, among=["a", "b"], filter={"year": 2001})
+    assert retriever.ids(both.row(0)[0]) == ["a"]
+    assert retriever.search_batch(["solar wind"], 10, among=[]).counts.tolist() == [0]
