@@ -67,6 +67,7 @@ def read_data(data: Sequence[Path], settings: DataSettings, seed: int) -> tuple[
         split=settings.split,
         negatives=settings.negatives,
         depth=settings.negatives_depth,
+        pseudo_positives=settings.pseudo_positives,
         teacher=settings.teacher_run,
         held_out=held,
     )

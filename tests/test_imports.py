@@ -42,9 +42,8 @@ HEAVY = {
 }
 # Made of torch's own classes, so torch stands at their top; they are imported where they are used, as torch is.
 NEURAL = {"retrieval.encoders.neural", "retrieval.rerank.neural", "retrieval.training"}
-NEURAL = {"retrieval.encoders.neural", "retrieval.training"}
 # Rules without any tensor: what they are imported for must not wait for torch, nor need it.
-PLAIN = {f"retrieval.training.{name}" for name in ("audit", "duplicates", "mining", "negatives")}
+PLAIN = {f"retrieval.training.{name}" for name in ("audit", "duplicates", "mining", "negatives", "settings")}
 FRONT_DOORS = {room for room, allowed in MAY_IMPORT.items() if allowed is None}
 
 

@@ -5,8 +5,9 @@ A source is a folder in BEIR's layout, whose judgements say what is relevant; a 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from retrieval.beir_eval.datasets import load_collection
 from retrieval.corpus import read_documents
 from retrieval.errors import CollectionError, CorpusError, InputError
 from retrieval.formats import records_of
-from retrieval.training.negatives import Teacher, read_negatives
+from retrieval.training.negatives import Mined, Teacher, read_negatives
 
 __all__ = ["Example", "Sources", "TrainingData", "read_training_data"]
 
@@ -73,6 +74,7 @@ class Sources:
         negatives: TREC runs and mined files, from which the hard negatives of BEIR queries are taken.
         depth: how many documents of each list may be negatives.
         teacher: TREC runs whose scores teach, each rescaled to 0..1 within a query's list and then averaged.
+        pseudo_positives: learn from mined files' unjudged documents, too, that a cross-encoder takes for relevant.
         held_out: queries, by id, that never train, beside those of the folders' other splits.
     """
 
@@ -81,6 +83,7 @@ class Sources:
     negatives: Sequence[Path] = ()
     depth: int = 100
     teacher: Sequence[Path] = ()
+    pseudo_positives: bool = False
     held_out: frozenset[str] = frozenset()
 
 
@@ -112,10 +115,7 @@ class _Reader:
         self._notes: list[str] = []
         self._held_ids: set[str] = set()
         self._held_texts: set[str] = set()
-        self._runs = [
-            {query: [mined.id for mined in list_] for query, list_ in read_negatives(path, sources.depth).items()}
-            for path in sources.negatives
-        ]
+        self._mined = [read_negatives(path, sources.depth) for path in sources.negatives]
         self._teacher = Teacher(sources.teacher)
 
     def read(self, source: Path) -> None:
@@ -189,19 +189,22 @@ class _Reader:
             self._notes.append(f"{folder.name}: judged documents that the corpus lacks: {lacking}")
 
     def _judged(self, id_: str, query: str, grades: Mapping[str, int], rows: Mapping[str, int]) -> Example:
-        relevant = [document for document, grade in grades.items() if grade > 0 and document in rows]
-        ranked = dict.fromkeys(d for d, grade in grades.items() if grade <= 0)
-        for place in range(self._sources.depth):
-            for run in self._runs:
-                ranked.update(dict.fromkeys(run.get(id_, [])[place : place + 1]))
-        positives = tuple(dict.fromkeys(rows[document] for document in relevant))
-        negatives = dict.fromkeys(rows[document] for document in ranked if document in rows)
+        lists = [mined[id_] for mined in self._mined if id_ in mined]
+        relevant = [document for document, grade in grades.items() if grade > 0]
+        if self._sources.pseudo_positives:
+            relevant += [found.id for one in lists for found in one.positives]
+        ranked = dict.fromkeys((document for document, grade in grades.items() if grade <= 0), 1.0)
+        for found in _in_turns([one.negatives for one in lists]):
+            ranked.setdefault(found.id, found.weight)
+        positives = _once(rows[document] for document in relevant if document in rows)
+        negatives = {rows[document]: weight for document, weight in ranked.items() if document in rows}
         return Example(
             id=id_,
             query=query,
             positives=positives,
             negatives=tuple(row for row in negatives if row not in positives),
             scores={rows[d]: score for d, score in self._teacher.scores(id_).items() if d in rows},
+            weights={row: weight for row, weight in negatives.items() if weight != 1 and row not in positives},
         )
 
     def _read_triples(self, path: Path) -> None:
@@ -257,6 +260,12 @@ def _without(examples: Sequence[Example], others: Sequence[Example]) -> list[Exa
 def _once(rows: Iterable[int], without: Iterable[int] = ()) -> tuple[int, ...]:
     left_out = set(without)
     return tuple(row for row in dict.fromkeys(rows) if row not in left_out)
+
+
+def _in_turns(lists: Sequence[Sequence[Mined]]) -> Iterator[Mined]:
+    """The first of each list, then the second of each, and so on."""
+    for some in zip_longest(*lists):
+        yield from (found for found in some if found is not None)
 
 
 def _plain(text: str) -> str:

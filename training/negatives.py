@@ -49,18 +49,24 @@ class MinedLists:
     positives: list[Mined]
 
 
-def read_negatives(path: Path, depth: int) -> dict[str, list[Mined]]:
+def read_negatives(path: Path, depth: int) -> dict[str, MinedLists]:
     """The first `depth` negatives of each query, of a mined file (`.jsonl`) or, under any other name, a TREC run.
+
+    A mined file's pseudo-positives come with them.
 
     Raises:
         CollectionError: the file cannot be read, or a line of it; it names the line.
     """
     if path.suffix == ".jsonl":
-        return {query: lists.negatives[:depth] for query, lists in read_mined(path).items()}
-    return {
-        query: [Mined(id_, 1.0, path.stem, rank, score) for rank, (id_, score) in enumerate(hits.items(), 1)][:depth]
-        for query, hits in read_run(path).items()
-    }
+        return {
+            query: MinedLists(lists.negatives[:depth], lists.positives) for query, lists in read_mined(path).items()
+        }
+    return {query: MinedLists(_first(hits, depth, path.stem), []) for query, hits in read_run(path).items()}
+
+
+def _first(hits: Mapping[str, float], depth: int, source: str) -> list[Mined]:
+    ranked = list(hits.items())[:depth]
+    return [Mined(id_, source=source, rank=rank, score=score) for rank, (id_, score) in enumerate(ranked, 1)]
 
 
 def read_mined(path: Path) -> dict[str, MinedLists]:

@@ -36,6 +36,7 @@ class DataSettings:
         dev_documents: search a sample of so many documents on dev data, to save time.
         negatives: file of hard negatives, from `retrieval mine`, or a TREC run; repeatable.
         negatives_depth: hits of each file that may be negatives.
+        pseudo_positives: learn from mined files' unjudged documents, too, that a cross-encoder takes for relevant.
         teacher_run: TREC run whose scores teach; several are averaged.
     """
 
@@ -46,6 +47,7 @@ class DataSettings:
     dev_documents: int | None = None
     negatives: list[Path] = field(default_factory=list)
     negatives_depth: int = 100
+    pseudo_positives: bool = False
     teacher_run: list[Path] = field(default_factory=list)
 
 

@@ -204,12 +204,9 @@ def _searches(
 
 
 def _cross_encoder(model: str, device: str | None) -> Scorer:
-    from retrieval.rerank.cross_encoder import (  # type: ignore[import-not-found, unused-ignore]
-        CrossEncoderReranker,
-    )
+    from retrieval.rerank.cross_encoder import PairScorer
 
-    scorer: Scorer = CrossEncoderReranker(model, device=device).scores
-    return scorer
+    return PairScorer(model, device=device).scores
 
 
 def _tell(report: MiningReport, collection: Collection, out: Path, *, has_margin: bool) -> None:

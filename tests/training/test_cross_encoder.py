@@ -131,7 +131,7 @@ def test_a_run_goes_on_only_with_the_same_settings(recipe: Make) -> None:
     ("changes", "reason"),
     [
         ({"batch": 0}, "batch must be at least 1"),
-        ({"negatives": 0}, "negatives must be at least 1"),
+        ({"negatives_per_query": 0}, "negatives_per_query must be at least 1"),
         ({"kl": float("nan")}, "kl must be at least 0"),
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"softmax": 0.0}, "a loss is needed"),

