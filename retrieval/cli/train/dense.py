@@ -11,8 +11,9 @@ import typer
 from retrieval.cli.console import progress
 from retrieval.cli.options import JsonOption, RestartOption, ThreadsOption
 from retrieval.cli.train.fields import command_of
-from retrieval.cli.train.telling import report, tell, use_threads
+from retrieval.cli.train.telling import draw_curves, report, tell, use_threads
 from retrieval.learning import METHODS, learn, needs_torch, read_data
+from retrieval.training.plotting import needs_matplotlib
 from retrieval.training.settings import DataSettings, DenseSettings, TrainerSettings
 
 __all__ = ["commands"]
@@ -29,6 +30,8 @@ IndexOption = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Index with a dense part of MODEL; without it one is built.", show_default=False),
 ]
+
+PlotOption = Annotated[bool, typer.Option("--plot", help="Draw loss and dev scores when done: curves.png.")]
 
 _HELP = {
     "dense": "Train a dense encoder: a positive against all documents of the batch, and hard negatives.",
@@ -70,10 +73,13 @@ def _method(name: str) -> Callable[..., None]:
         steps: StepsOption = None,
         restart: RestartOption = False,
         threads: ThreadsOption = None,
+        plot: PlotOption = False,
         json: JsonOption = False,
         index: IndexOption = None,
     ) -> None:
         needs_torch()
+        if plot:
+            needs_matplotlib()
         use_threads(threads)
         training, sets = read_data(data, given, settings.seed)
         report(training, sets)
@@ -93,6 +99,8 @@ def _method(name: str) -> Callable[..., None]:
                 restart=restart,
                 progress=show,
             )
+        if plot:
+            draw_curves(out)
         tell(outcome, json=json)
 
     return run

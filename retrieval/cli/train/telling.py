@@ -1,6 +1,7 @@
 """What every command that trains says, and how it uses the machine."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.cli.console import print_json, say
@@ -10,7 +11,15 @@ if TYPE_CHECKING:
     from retrieval.training.dev import DevSet
     from retrieval.training.trainer import Outcome
 
-__all__ = ["report", "tell", "use_threads"]
+__all__ = ["draw_curves", "report", "tell", "use_threads"]
+
+
+def draw_curves(folder: Path) -> None:
+    """Write curves.png of a run's folder."""
+    from retrieval.training.plotting import plot_log
+
+    plot_log(folder / "log.jsonl", folder / "curves.png", title=folder.name)
+    say(f"curves: {folder / 'curves.png'}")
 
 
 def use_threads(threads: int | None) -> None:
