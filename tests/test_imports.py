@@ -46,7 +46,8 @@ HEAVY = {
 NEURAL = {"retrieval.encoders.neural", "retrieval.rerank.neural", "retrieval.training"}
 # Rules without any tensor: what they are imported for must not wait for torch, nor need it.
 PLAIN = {
-    f"retrieval.training.{name}" for name in ("audit", "duplicates", "mining", "negatives", "plotting", "settings")
+    f"retrieval.training.{name}"
+    for name in ("audit", "duplicates", "log", "mining", "negatives", "plotting", "settings")
 }
 FRONT_DOORS = {room for room, allowed in MAY_IMPORT.items() if allowed is None}
 
