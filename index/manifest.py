@@ -118,6 +118,8 @@ class DensePart(_Model):
     """What decides the dense scores, beside the vectors themselves; those of deleted documents count.
 
     Attributes:
+        encoder: what made the vectors of documents, and makes those of queries.
+        query_encoder: what makes those of queries, where that has learned since; its documents' vectors are the same.
         index, recall, recall_at, memory: which index was asked for, see `DenseOptions`.
         segments: the index of each segment that has one, by its name, and the recall that it reached.
     """
@@ -127,6 +129,7 @@ class DensePart(_Model):
     dimensions: int
     largest_norm: float
     encoder: EncoderCard
+    query_encoder: EncoderCard | None = None
     index: str = FLAT
     recall: float = DEFAULT_RECALL
     recall_at: int = 10

@@ -8,10 +8,11 @@ from retrieval.beir_eval.evaluation import SystemResult, evaluate_system
 from retrieval.beir_eval.measures import DEFAULT_MEASURES, parse_measures
 from retrieval.beir_eval.runs import Ties
 from retrieval.corpus import read_documents
+from retrieval.describing import lexical_options
 from retrieval.errors import ArtifactDamagedError, ArtifactExistsError, ArtifactMissingError
 from retrieval.index.documents.fingerprint import Fingerprint, digest_of
 from retrieval.index.manifest import LucenePart, Manifest, SparsePart
-from retrieval.indexing import Index, LexicalOptions, LuceneOptions, lexical_options
+from retrieval.indexing import Index, LexicalOptions, LuceneOptions
 from retrieval.pipeline import Retriever
 from retrieval.protocols import Encoder, Progress, SparseEncoder, silent
 from retrieval.vectors import VectorFile

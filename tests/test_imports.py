@@ -28,11 +28,15 @@ MAY_IMPORT = {
     "vectors": WORDS | {"formats"},
     "encoding": WORDS | {"vectors", "index"},
     "building": WORDS | TEXTS | {"chunking", "encoding", "index", "vectors"},
-    "indexing": WORDS | TEXTS | {"building", "chunking", "index", "encoders", "vectors"},
+    "describing": WORDS | {"building", "chunking", "index", "vectors"},
+    "indexing": WORDS | TEXTS | {"building", "describing", "chunking", "index", "encoders", "vectors"},
     "pipeline": WORDS | LISTS | {"index", "encoders", "indexing", "vectors"},
     "learning": WORDS | TEXTS | {"index", "encoders", "indexing", "beir_eval", "training", "rerank"},
     "rounds": WORDS | {"learning", "training"},
-    "evaluating": WORDS | TEXTS | LISTS | {"index", "encoders", "indexing", "pipeline", "beir_eval", "vectors"},
+    "evaluating": WORDS
+    | TEXTS
+    | LISTS
+    | {"describing", "index", "encoders", "indexing", "pipeline", "beir_eval", "vectors"},
     "mining": WORDS | TEXTS | {"pipeline", "training", "beir_eval"},
     # The front doors may import everything but each other.
     **dict.fromkeys(("cli", "serve", "integrations", "distributed"), None),

@@ -12,7 +12,7 @@ from retrieval.training.log import read_log
 __all__ = ["needs_matplotlib", "plot_log"]
 
 # Of an exponential mean, beside the losses themselves.
-_SMOOTHED = 0.9
+_SMOOTHED = 0.8
 _INK, _FAINT, _ACCENT = "#1b2a41", "#9fb3c8", "#c8553d"
 
 
@@ -68,7 +68,7 @@ def _scores(axis: Any, judged: Sequence[Mapping[str, float]]) -> None:
     best = max(range(len(scores)), key=scores.__getitem__)
     axis.plot(at, scores, color=_INK, linewidth=1.8, marker="o", markersize=4)
     axis.plot(at[best], scores[best], color=_ACCENT, marker="o", markersize=7)
-    axis.annotate(f"{scores[best]:.4f}", (at[best], scores[best]), xytext=(6, -12), textcoords="offset points")
+    axis.annotate(f"{scores[best]:.4f}", (at[best], scores[best]), xytext=(8, -4), textcoords="offset points")
     axis.set_ylabel("nDCG@10 on dev data")
     _plain(axis)
 

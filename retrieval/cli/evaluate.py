@@ -40,11 +40,12 @@ from retrieval.cli.options import (
     sparse_source,
 )
 from retrieval.corpus import read_documents
+from retrieval.describing import versions
 from retrieval.encoders.dense import load_encoder
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import InputError
 from retrieval.evaluating import evaluate, index_for
-from retrieval.indexing import Index, versions
+from retrieval.indexing import Index
 from retrieval.pipeline import Retriever, load_query_encoder, load_sparse_query_encoder, parse_using
 from retrieval.protocols import SparseEncoder
 from retrieval.vectors import StoredQueries, VectorFile

@@ -257,6 +257,19 @@ def compact(directory: DirectoryArgument, json: JsonOption = False) -> None:
     tell(Index.open(directory).compact(), None, json=json)
 
 
+@app.command("query-encoder")
+def query_encoder(
+    directory: DirectoryArgument,
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="As ADORE trains one; without it, back to the documents'.")
+    ] = None,
+    device: DeviceOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Encode queries by another model from now on, whose documents' vectors are those of the index at DIR."""
+    tell(Index.open(directory).set_query_encoder(model, device=device), None, json=json)
+
+
 def _dense_encoder(model: str | None, encoding: dict[str, Any]) -> str | Encoder | None:
     """What makes the dense vectors; with nothing said of how, a name, which is loaded when its place is known free."""
     return load_encoder(model, **encoding) if model and _is_said(encoding) else model

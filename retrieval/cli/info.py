@@ -137,6 +137,8 @@ def _dense_rows(index: Index) -> Iterator[list[str]]:
         for name, entry in dense.segments.items():
             efforts = ", ".join(f"{effort.recall:.4f} of the best {effort.depth}" for effort in entry.efforts)
             yield [f"index of {name}", f"{entry.kind} ({entry.factory}), recall {efforts} on held-out vectors"]
+        if dense.query_encoder:
+            yield ["query encoder", dense.query_encoder.model]
         yield from _encoder_rows("", dense.encoder)
 
 

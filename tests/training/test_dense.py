@@ -81,6 +81,32 @@ def test_adore_trains_the_query_side_alone(collection: Path, dense: Path, tmp_pa
     assert log[-1]["RR"] > log[0]["RR"]
 
 
+def test_an_index_knows_that_its_queries_have_another_encoder(collection: Path, dense: Path, tmp_path: Path) -> None:
+    """It loads that one by itself, keeps it through changes, notices another in its place, and goes back."""
+    import shutil
+
+    model = trained(collection, dense, tmp_path / "adore", "adore", steps=10).model
+    index = retrieval.Index.build(collection, tmp_path / "index", dense=str(dense), device="cpu")
+    before = index.dense.search(load_encoder(str(dense), device="cpu").encode_queries(["q1x1"]), 5)
+    changed = index.set_query_encoder(str(model), device="cpu")
+    found = retrieval.Retriever(changed, using="dense", device="cpu").search_batch(["q1x1"], 5)
+    theirs = index.dense.search(load_encoder(str(model), device="cpu").encode_queries(["q1x1"]), 5)
+    assert np.array_equal(found.scores, theirs.scores)
+    assert not np.array_equal(found.scores, before.scores)
+    added = changed.add([{"id": "new", "text": "d1x1 d1x2"}], device="cpu")
+    assert added.manifest.dense.query_encoder == changed.manifest.dense.query_encoder
+    again = added.set_query_encoder(None)
+    assert again.manifest.dense.query_encoder is None
+    changed = again.set_query_encoder(str(model), device="cpu")
+    shutil.rmtree(model)
+    DualEncoder.load(str(dense)).with_query_side().save(model)
+    with pytest.raises(ModelError, match="encodes queries otherwise"):
+        retrieval.Retriever(changed, using="dense", device="cpu").search("q1x1")
+    other = trained(collection, dense, tmp_path / "other", steps=2).model
+    with pytest.raises(ModelError, match="not the one"):
+        changed.set_query_encoder(str(other), device="cpu")
+
+
 def test_adore_wants_the_index_of_its_model(collection: Path, dense: Path, tmp_path: Path) -> None:
     """Not one of another."""
     trained(collection, dense, tmp_path / "other", steps=2)
