@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from retrieval.index.dense.builder import VECTORS
 from retrieval.index.dense.faiss_index import FaissIndex, build_index, import_faiss, write_index
+from retrieval.index.dense.gpu import build_cagra
 from retrieval.index.dense.kinds import candidates, kind_of
 from retrieval.index.dense.options import AUTO, DenseOptions, SegmentIndex
 from retrieval.index.dense.tuning import tuned
@@ -53,7 +54,10 @@ def _written(
 ) -> SegmentIndex | None:
     """One kind's index, written; None if `auto` had better try another."""
     factory = kind_of(kind, *vectors.shape)
-    index = build_index(factory, vectors, lambda done: progress(f"index {kind}", done, len(vectors)))
+    index = build_cagra(vectors) if kind == "cagra" else None
+    if kind == "cagra" and index is None:
+        _LOG.warning("no GPU builds a graph of CAGRA: %s is made in its place", factory)
+    index = index or build_index(factory, vectors, lambda done: progress(f"index {kind}", done, len(vectors)))
     efforts = tuned(FaissIndex(index), vectors, options, import_faiss().omp_get_max_threads())
     if efforts[0].recall < options.recall:
         if options.index == AUTO:

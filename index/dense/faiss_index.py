@@ -6,8 +6,10 @@ vectors (HNSW) is stored without them, and searches those of the segment.
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cache, cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,9 @@ _ROWS_AT_ONCE = 1 << 14
 
 # Vectors that clusters and codes are learned from: so many for each list, and at least these.
 _SAMPLE_PER_LIST, _LEAST_SAMPLE = 64, 1 << 16
+
+# Candidates that a search of CAGRA keeps, at least.
+_LEAST_CAGRA = 64
 
 GPU_MOST = 2048
 """Hits and lists of one search on a GPU, at most."""
@@ -123,10 +128,19 @@ class FaissIndex:
         self._form = form or index
         self._core = _core(import_faiss(), self._form)
         self._unfiltered: tuple[int, Any] = (0, None)
+        # A GPU's temporary memory is for one search.
+        self._one_at_a_time = Lock() if self._form is not index else nullcontext()
 
     def moved(self, move: Callable[[Any], Any]) -> "FaissIndex":
-        """It where FAISS moves it to, or itself where that is impossible: only inverted lists of whole vectors can."""
-        if not isinstance(self._index, import_faiss().IndexIVFFlat):
+        """It where FAISS moves it to, or itself where that is impossible.
+
+        Inverted lists of whole vectors can be moved, vectors of 16 bits, and what CAGRA made.
+        """
+        faiss = import_faiss()
+        is_half = isinstance(self._index, faiss.IndexScalarQuantizer) and (
+            self._index.sq.qtype == faiss.ScalarQuantizer.QT_fp16
+        )
+        if not is_half and not isinstance(self._index, faiss.IndexIVFFlat | faiss.IndexHNSWCagra):
             return self
         return FaissIndex(move(self._index), [self], form=self._index)
 
@@ -134,7 +148,7 @@ class FaissIndex:
     def is_exact(self) -> bool:
         """Whether it compares whole vectors, so that the best it finds need not be looked for among more."""
         faiss = import_faiss()
-        return isinstance(self._form, faiss.IndexHNSWFlat | faiss.IndexIVFFlat | faiss.IndexFlat)
+        return isinstance(self._form, faiss.IndexHNSWFlat | faiss.IndexHNSWCagra | faiss.IndexIVFFlat | faiss.IndexFlat)
 
     @cached_property
     def widths(self) -> tuple[int, int] | None:
@@ -184,9 +198,8 @@ class FaissIndex:
         width = min(width, self.widths[1]) if self.widths else 0
         if self._form is not self._index:
             k, width = min(k, GPU_MOST), min(width, GPU_MOST)
-        parameters = self._parameters(width, selector)
-        with faiss_threads(threads):
-            _, rows = self._index.search(queries, k, params=parameters)
+        with faiss_threads(threads), self._one_at_a_time:
+            _, rows = self._index.search(queries, k, params=self._parameters(width, selector))
         if mask is not None:
             # Also with a selector, which not every index heeds; -1 itself reads the last place, and stays what it is.
             rows[~mask[rows]] = -1
@@ -196,11 +209,21 @@ class FaissIndex:
     def _parameters(self, width: int, selector: Any) -> Any:
         """FAISS' parameters of a search; the last without a selector are kept, since one query takes them as long."""
         faiss = import_faiss()
+        if self._form is not self._index:
+            return self._parameters_on_gpus(faiss, width)
         if selector:
             return _parameters(faiss, self._form, width, selector)
         if self._unfiltered[0] != width:
             self._unfiltered = (width, _parameters(faiss, self._form, width, None))
         return self._unfiltered[1]
+
+    def _parameters_on_gpus(self, faiss: Any, width: int) -> Any:
+        """None where the index itself is set: several GPUs take no parameters with a search."""
+        if isinstance(self._form, faiss.IndexHNSWCagra):
+            return faiss.SearchParametersCagra(itopk_size=max(_LEAST_CAGRA, width))
+        if isinstance(self._form, faiss.IndexIVF):
+            faiss.GpuParameterSpace().set_index_parameter(self._index, "nprobe", width)
+        return None
 
     @cached_property
     def _takes_selectors(self) -> bool:

@@ -3,6 +3,7 @@
 import logging
 import sys
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,17 @@ from numpy.typing import NDArray
 from retrieval.index.dense.exact import Propose
 from retrieval.index.dense.faiss_index import GPU_MOST, FaissIndex, import_faiss
 
-__all__ = ["clone_to_gpus", "faiss_gpus", "on_gpus", "propose_in_torch", "propose_on_gpu"]
+__all__ = ["build_cagra", "clone_to_gpus", "faiss_gpus", "on_gpus", "propose_in_torch", "propose_on_gpu"]
 
 _LOG = logging.getLogger("retrieval")
 
 # Memory of a GPU that FAISS takes for what is passing, and vectors that torch compares at once.
 _TEMPORARY_BYTES = 256 << 20
 _ROWS_AT_ONCE = 1 << 18
+# Of several GPUs each holds all of an index that is smaller, and takes a share of the queries; else a share of it.
+_REPLICATED_BYTES = 4 << 30
+# Links of a vector in CAGRA's graph, and before it is pruned.
+_CAGRA_LINKS, _CAGRA_FIRST = 32, 64
 
 
 def propose_on_gpu(vectors: NDArray[np.float32], device: str | None) -> Propose | None:
@@ -29,19 +34,28 @@ def propose_on_gpu(vectors: NDArray[np.float32], device: str | None) -> Propose 
     """
     if device is not None and not device.startswith("cuda"):
         return None
-    if gpus := faiss_gpus():
-        return _propose_in_faiss(vectors, gpus if device in (None, "cuda") else [int(str(device).partition(":")[2])])
-    torch = _torch(import_it=device is not None)
-    if torch and torch.cuda.is_available():
-        return propose_in_torch(vectors, device or "cuda")
+    try:
+        if gpus := faiss_gpus():
+            wanted = gpus if device in (None, "cuda") else [int(str(device).partition(":")[2])]
+            return _propose_in_faiss(vectors, wanted)
+        torch = _torch(import_it=device is not None)
+        if torch and torch.cuda.is_available():
+            return propose_in_torch(vectors, device or "cuda")
+    except RuntimeError as error:  # no memory, most of all
+        _warn_once(device or "cuda", _reason(error))
+        return None
     if device is not None:
-        _warn_once(device)
+        _warn_once(device, "there is none")
     return None
 
 
+def _reason(error: RuntimeError) -> str:
+    return str(error).split(": ", 1)[-1].split("\n")[0]
+
+
 @cache
-def _warn_once(device: str) -> None:
-    _LOG.warning("no GPU for device %s: the CPU searches vectors", device)
+def _warn_once(device: str, reason: str) -> None:
+    _LOG.warning("no GPU for device %s: the CPU searches vectors (%s)", device, reason)
 
 
 def faiss_gpus() -> list[int]:
@@ -61,15 +75,26 @@ def _torch(*, import_it: bool) -> Any:
 
 
 def clone_to_gpus(index: Any, gpus: list[int]) -> Any:
-    """A copy of an index of FAISS on some GPUs, a part of it on each; an error if it has no such form."""
+    """A copy of an index of FAISS on some GPUs; an error if it has no such form, or there is no memory for it.
+
+    Several GPUs share a large index, and have a small one each. What is stored in 16 bits is so there, too.
+    """
     faiss = import_faiss()
+    is_half = isinstance(index, faiss.IndexScalarQuantizer)
+    if is_half:
+        flat = faiss.IndexFlatIP(index.d)
+        flat.add(index.reconstruct_n(0, index.ntotal))
+        index = flat
+    if isinstance(index, faiss.IndexHNSWCagra):
+        gpus = gpus[:1]  # it has no form for several
     resources = []
     for _ in gpus:
         own = faiss.StandardGpuResources()
         own.setTempMemory(_TEMPORARY_BYTES)
         resources.append(own)
     options = faiss.GpuMultipleClonerOptions()
-    options.shard = len(gpus) > 1
+    options.shard = len(gpus) > 1 and index.ntotal * index.d * 4 > _REPLICATED_BYTES
+    options.useFloat16 = is_half
     vector, numbers = faiss.GpuResourcesVector(), faiss.Int32Vector()
     for number, own in zip(gpus, resources, strict=True):
         numbers.push_back(number)
@@ -83,12 +108,13 @@ def _propose_in_faiss(vectors: NDArray[np.float32], gpus: list[int]) -> Propose:
     faiss = import_faiss()
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(vectors)
-    index = clone_to_gpus(flat, gpus)
+    index, one_at_a_time = clone_to_gpus(flat, gpus), Lock()
 
     def propose(queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         if k > GPU_MOST:
             scores, rows = faiss.knn(queries, vectors, k, faiss.METRIC_INNER_PRODUCT)
-        else:
+            return scores, rows
+        with one_at_a_time:  # a GPU's temporary memory is for one search
             scores, rows = index.search(queries, k)
         return scores, rows
 
@@ -128,4 +154,27 @@ def on_gpus(index: FaissIndex, device: str | None) -> FaissIndex:
     """The index on the GPUs where FAISS has such a form of it, else as it is."""
     if (device is not None and not device.startswith("cuda")) or not (gpus := faiss_gpus()):
         return index
-    return index.moved(lambda inner: clone_to_gpus(inner, gpus))
+    try:
+        return index.moved(lambda inner: clone_to_gpus(inner, gpus))
+    except RuntimeError as error:
+        _warn_once(device or "cuda", _reason(error))
+        return index
+
+
+def build_cagra(vectors: NDArray[np.float32]) -> Any:
+    """A graph that a GPU has built, in the form that the CPU searches; None where FAISS has no GPU build with cuVS.
+
+    Source: Ootomo et al., CAGRA: highly parallel graph construction and approximate nearest neighbor search for GPUs
+    (2023).
+    """
+    faiss = import_faiss()
+    if not faiss_gpus() or not hasattr(faiss, "GpuIndexCagra"):
+        return None
+    resources, config = faiss.StandardGpuResources(), faiss.GpuIndexCagraConfig()
+    resources.setTempMemory(_TEMPORARY_BYTES)
+    config.graph_degree, config.intermediate_graph_degree = _CAGRA_LINKS, _CAGRA_FIRST
+    built = faiss.GpuIndexCagra(resources, vectors.shape[1], faiss.METRIC_INNER_PRODUCT, config)
+    built.train(vectors)
+    searched = faiss.IndexHNSWCagra()
+    built.copyTo(searched)
+    return searched

@@ -48,6 +48,10 @@ KINDS = {
     "hnsw": Kind(
         factory=lambda n, d: f"HNSW{_HNSW_LINKS},Flat", bytes_per_vector=lambda d: 4 * d + 8 * _HNSW_LINKS + 16
     ),
+    # Built on a GPU, searched on either; without one it is hnsw.
+    "cagra": Kind(
+        factory=lambda n, d: f"HNSW{_HNSW_LINKS},Flat", bytes_per_vector=lambda d: 4 * d + 8 * _HNSW_LINKS + 16
+    ),
     "ivf": Kind(factory=lambda n, d: f"IVF{_lists(n)},Flat", bytes_per_vector=lambda d: 4 * d + 8),
     "ivf-pq": Kind(
         factory=lambda n, d: f"IVF{_lists(n)},{_codes(d)}", bytes_per_vector=lambda d: d / (4 if d % 2 == 0 else 2) + 8

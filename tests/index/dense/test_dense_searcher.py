@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from retrieval.errors import InputError
 from retrieval.index.dense import gpu
+from retrieval.index.dense.approximate import write_dense_index
 from retrieval.index.dense.builder import VectorWriter
 from retrieval.index.dense.exact import propose_on_cpu
 from retrieval.index.dense.faiss_index import FaissIndex, build_index
+from retrieval.index.dense.options import DenseOptions
 from retrieval.index.dense.searcher import DenseSearcher
 from retrieval.index.dense.vectors import VectorReader
 from retrieval.index.storage.files import PlainFolder
@@ -172,3 +174,63 @@ def test_inverted_lists_on_the_gpu_find_what_those_on_the_cpu_do(tmp_path: Path)
     assert np.mean([len(set(one) & set(other)) / 10 for one, other in zip(rows, others, strict=True)]) > 0.99
     back = faiss.index_gpu_to_cpu(on_gpu)
     np.testing.assert_array_equal(FaissIndex(back).candidates(queries, 10, 8, 1), rows)
+
+
+@pytest.mark.gpu
+def test_vectors_of_16_bits_on_the_gpu_find_what_those_on_the_cpu_do() -> None:
+    """Nearly the same rows."""
+    pytest.importorskip("faiss")
+    if not gpu.faiss_gpus():
+        pytest.skip("faiss sees no GPU")
+    vectors, queries = random_vectors(20_000, 64, 1), random_vectors(64, 64, 2)
+    found = FaissIndex(build_index("SQfp16", vectors, lambda done: None))
+    rows, others = (one.candidates(queries, 10, 0, 1) for one in (found, gpu.on_gpus(found, "cuda")))
+    assert np.mean([len(set(one) & set(other)) / 10 for one, other in zip(rows, others, strict=True)]) > 0.98
+
+
+@pytest.mark.gpu
+def test_a_graph_of_cagra_is_searched_on_both(tmp_path: Path) -> None:
+    """Built on a GPU, written, opened on the CPU, moved back: each finds most of the best."""
+    pytest.importorskip("faiss")
+    vectors, queries = random_vectors(20_000, 64, 1), random_vectors(64, 64, 2)
+    built = gpu.build_cagra(vectors)
+    if built is None:
+        pytest.skip("faiss has no CAGRA here")
+    _, best = propose_on_cpu(vectors, 1)(queries, 10)
+    for one in (FaissIndex(built), gpu.on_gpus(FaissIndex(built), "cuda")):
+        rows = one.candidates(queries, 10, 128, 1)
+        assert np.mean([len(set(some) & set(other)) / 10 for some, other in zip(rows, best, strict=True)]) > 0.9
+
+
+def test_without_a_gpu_cagra_is_a_graph_of_the_cpu(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And it says so."""
+    pytest.importorskip("faiss")
+    if gpu.faiss_gpus():
+        pytest.skip("there is a GPU")
+    with VectorWriter(tmp_path, 16) as writer:
+        writer.add(np.arange(2_000), random_vectors(2_000, 16, 1))
+        writer.sync()
+    with caplog.at_level("WARNING", logger="retrieval"):
+        entry = write_dense_index(tmp_path, DenseOptions(index="cagra", recall=0.9))
+    assert entry is not None
+    assert entry.factory.startswith("HNSW")
+    assert "no GPU builds a graph of CAGRA" in caplog.text
+
+
+def test_a_gpu_without_memory_leaves_the_work_to_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With one warning that says why."""
+
+    def full(*given: object) -> None:
+        raise RuntimeError("Error in alloc: out of memory on device 0")
+
+    gpu._warn_once.cache_clear()
+    monkeypatch.setattr(gpu, "faiss_gpus", lambda: [0])
+    monkeypatch.setattr(gpu, "clone_to_gpus", full)
+    vectors = random_vectors(500, 16, 1)
+    index = FaissIndex(build_index("IVF4,Flat", vectors, lambda done: None))
+    with caplog.at_level("WARNING", logger="retrieval"):
+        assert gpu.on_gpus(index, "cuda") is index
+        assert gpu.propose_on_gpu(vectors, "cuda") is None
+    assert caplog.text.count("out of memory on device 0") == 1
