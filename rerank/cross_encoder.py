@@ -1,7 +1,7 @@
 """Pairs of query and passage to scores, by a cross-encoder in whatever precision and runtime this machine has."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,6 +105,18 @@ class PairScorer:
             ModelError: a score is no number, as where float16 is too narrow for a model.
         """
         return score_pairs(self._model, pairs, self._batching, on_batch, body=self._body)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the scores, as JSON values."""
+        return {"kind": "cross-encoder", **asdict(self.card)}
+
+    def score_lists(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
+        """For each query (m,) scores of its m passages, each for itself."""
+        pairs = [(query, passage) for query, passages in zip(queries, lists, strict=True) for passage in passages]
+        scores = self.scores(pairs) if pairs else np.empty(0, dtype=np.float32)
+        ends = np.cumsum([len(passages) for passages in lists])[:-1]
+        return np.split(scores, ends) if lists else []
 
 
 def score_pairs(

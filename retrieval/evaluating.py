@@ -29,7 +29,7 @@ def evaluate(
     without_own: bool = False,
     ties: Ties | None = None,
 ) -> list[SystemResult]:
-    """Run a collection's queries with each retriever and measure the hits; a system's name is its mode of search.
+    """Run a collection's queries with each retriever and measure the hits; a system is called by its mode of search.
 
     Args:
         collection: of `retrieval.beir_eval.datasets.load_collection`.
@@ -43,7 +43,7 @@ def evaluate(
     parsed = parse_measures(measures)
     return [
         evaluate_system(
-            retriever.using,
+            retriever.name,
             collection,
             retriever.search_batch,
             retriever.ids,

@@ -15,6 +15,7 @@ from retrieval.training.settings import (
     AdoreSettings,
     Ar2Settings,
     CetSettings,
+    CrossEncoderSettings,
     DataSettings,
     DenseSettings,
     PairSettings,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from retrieval.training.recipes import Recipe
     from retrieval.training.trainer import Outcome
 
-__all__ = ["METHODS", "IndexedDocuments", "learn", "read_data"]
+__all__ = ["METHODS", "IndexedDocuments", "learn", "learn_ranker", "needs_torch", "read_data"]
 
 METHODS: Mapping[str, type[DenseSettings]] = {
     "dense": DenseSettings,
@@ -136,8 +137,7 @@ def learn(
 
     if method not in METHODS:
         raise InputError(f"no method {method!r}", hint=f"name one of {', '.join(METHODS)}")
-    if sets and not optimising.evaluate_every:
-        optimising = replace(optimising, evaluate_every=max(1, round(len(data.examples) / settings.batch)))
+    optimising = _each_epoch(optimising, data, settings.batch) if sets else optimising
     encoder = DualEncoder.load(model, device=optimising.device)
     prepare = _prepare_adore if method == "adore" else _prepare
     given: dict[str, Any] = {
@@ -149,6 +149,56 @@ def learn(
     }
     recipe, evaluate = prepare(method, encoder, data, sets, settings, **given)
     return train(recipe, optimising, out, evaluate=evaluate if sets else None, restart=restart, progress=progress)
+
+
+def learn_ranker(
+    model: str,
+    data: "TrainingData",
+    sets: Sequence[tuple["DevSet", Path]],
+    settings: CrossEncoderSettings,
+    optimising: TrainerSettings,
+    out: Path,
+    *,
+    depth: int = 100,
+    restart: bool = False,
+    progress: Progress = silent,
+) -> "Outcome":
+    """Train a cross-encoder, or go on with a run that was interrupted.
+
+    Args:
+        model: a cross-encoder, or an encoder that gets a new head.
+        data: what to learn from.
+        sets: dev data, and of each the TREC run whose hits are reranked to judge the model.
+        settings: the method's.
+        optimising: the trainer's; where dev data is given and no steps between evaluations, each epoch ends with one.
+        out: where the model goes, with its log and checkpoints.
+        depth: hits of a run that are reranked.
+        restart: begin anew where an interrupted run stands.
+        progress: told of steps.
+
+    Raises:
+        MissingExtraError, ModelError, TrainingError, InputError: see `learn`.
+        CollectionError: a run cannot be read, or holds no dev query.
+    """
+    needs_torch()
+    from retrieval.training.negatives import read_run
+    from retrieval.training.recipes.cross_encoder import CrossEncoderRecipe, evaluator
+    from retrieval.training.trainer import train
+
+    optimising = _each_epoch(optimising, data, settings.batch) if sets else optimising
+    ranker = _ranker(model, settings.seed, optimising.device)
+    evaluate = None
+    if sets:
+        runs = [read_run(path, dev.qrels) for dev, path in sets]
+        evaluate = evaluator(ranker, [dev for dev, _ in sets], runs, depth=depth)
+    recipe = CrossEncoderRecipe(ranker, data, settings)
+    return train(recipe, optimising, out, evaluate=evaluate, restart=restart, progress=progress)
+
+
+def _each_epoch(optimising: TrainerSettings, data: "TrainingData", batch: int) -> TrainerSettings:
+    """With an evaluation after each epoch, where nothing else was said."""
+    every = optimising.evaluate_every or max(1, round(len(data.examples) / batch))
+    return replace(optimising, evaluate_every=every)
 
 
 def needs_torch() -> None:

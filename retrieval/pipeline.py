@@ -20,6 +20,8 @@ from retrieval.grouping import best_of_each
 from retrieval.index.artifact import PARTS
 from retrieval.indexing import Index
 from retrieval.protocols import Encoder, SparseEncoder
+from retrieval.rerank.cross_encoder import PairScorer
+from retrieval.reranking import RERANK, Reranking, rerank
 from retrieval.types import EncoderCard, Hit, Hits, Signal, SparseVectors, TermSignal
 from retrieval.vectors import StoredQueries
 
@@ -134,6 +136,7 @@ class Retriever:
         fusion: how several lists are put together; min-max sum by default.
         encoder: the query side of the dense part; None loads the model that the index was built with, at first use.
         sparse_encoder: that of the learned-sparse part, in the same way; or `StoredQueries`.
+        rerank: a cross-encoder that reads the first hits and puts them in another order: its name, or how to.
         by_document: of an index of passages, return the best passage of each document; k counts documents.
         device: torch's device for that model, and for the search of vectors; None takes a GPU where there is one.
         threads: cores for a batch; None takes all there are.
@@ -147,6 +150,7 @@ class Retriever:
         fusion: Fusion | None = None,
         encoder: Encoder | None = None,
         sparse_encoder: SparseEncoder | StoredQueries | None = None,
+        rerank: str | Reranking | None = None,
         by_document: bool = False,
         device: str | None = None,
         threads: int | None = None,
@@ -161,6 +165,9 @@ class Retriever:
         if sparse_encoder and sparse_encoder.card and self.index.manifest.sparse and self.index.manifest.sparse.encoder:
             check_card(sparse_encoder.card, self.index.manifest.sparse.encoder)
         self._sparse_encoder = sparse_encoder
+        self.reranking = Reranking(model=PairScorer(rerank, device=device)) if isinstance(rerank, str) else rerank
+        if self.reranking and not self.index.manifest.stores_text:
+            raise InputError(f"{self.index.path} keeps no texts, which reranking reads", hint="build it with texts")
         # In an index of whole documents there is nothing to group.
         self._by_document = by_document and self.index.manifest.chunking is not None
         self._device = device
@@ -182,6 +189,11 @@ class Retriever:
         return wanted
 
     @property
+    def name(self) -> str:
+        """What results call it: its mode of search, and whether hits are reranked."""
+        return f"{self.using}+{RERANK}" if self.reranking else self.using
+
+    @property
     def settings(self) -> dict[str, Any]:
         """All that decides the hits, as JSON: how the index was built, and how its lists are fused."""
         manifest = self.index.manifest.model_dump(mode="json")
@@ -193,6 +205,7 @@ class Retriever:
             "chunking": manifest["chunking"],
             **parts,
             **fusion,
+            **({"rerank": self.reranking.settings} if self.reranking else {}),
         }
 
     def search(self, query: str, k: int = 10, *, filter: Filter | None = None, explain: bool = False) -> list[Hit]:
@@ -261,10 +274,18 @@ class Retriever:
             named = np.zeros(self.index.documents.rows, dtype=bool)
             named[self.index.documents.find(among)[1]] = True
             allowed = named if allowed is None else named & allowed
+        found = max(k, self.reranking.depth) if self.reranking else k
         if self._by_document:
-            return self._grouped(queries, k, allowed)
-        # The same depth for every k, so that a smaller k gives the beginning of what a larger one does.
-        return self._ranked(queries, k, self.fusion.depth, allowed)
+            hits = self._grouped(queries, found, allowed)
+        else:
+            # The same depth for every k, so that a smaller k gives the beginning of what a larger one does.
+            hits = self._ranked(queries, found, self.fusion.depth, allowed)
+        if self.reranking is None:
+            return hits
+        return rerank(hits, queries, self._texts, self.reranking, stage=self.stages[0], k=k)
+
+    def _texts(self, ordinals: NDArray[np.int64]) -> list[str]:
+        return [self.index.documents[int(ordinal)].contents for ordinal in ordinals]
 
     def _ranked(self, queries: Sequence[str], k: int, depth: int, allowed: NDArray[np.bool_] | None) -> Hits:
         """Retrieve with each stage, fuse `depth` hits of each where there are several, cut."""

@@ -1,14 +1,14 @@
 """The seams between the rooms: what an encoder and a searcher must offer, and nothing more."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.types import EncoderCard, Hits, SparseVectors
 
-__all__ = ["Calibrated", "Encoder", "Progress", "Searcher", "SparseEncoder", "silent"]
+__all__ = ["Calibrated", "Encoder", "Progress", "Reranker", "Searcher", "SparseEncoder", "silent"]
 
 
 class Progress(Protocol):
@@ -63,6 +63,17 @@ class Calibrated(Protocol):
 
     def calibrate(self, texts: Sequence[str]) -> None:
         """Let it see them, drawn at random; its card says what became of it."""
+
+
+class Reranker(Protocol):
+    """Reads a query and passages together, and says how well they go together."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the scores, as JSON values."""
+
+    def score_lists(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
+        """For each query (m,) finite scores of its m passages, higher is better; those of a query can be compared."""
 
 
 Q_contra = TypeVar("Q_contra", contravariant=True)

@@ -35,6 +35,7 @@ class ScoreKind(StrEnum):
     COSINE = "cosine"
     RANK_FUSION = "rank_fusion"
     SCORE_FUSION = "score_fusion"
+    LOGIT = "logit"
 
 
 @dataclass(frozen=True, slots=True)

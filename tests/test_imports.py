@@ -12,13 +12,14 @@ ROOT = Path(__file__).parents[1]
 
 WORDS = {"types", "protocols", "errors", "files", "streams", "_version"}
 TEXTS = {"formats", "corpus"}
-LISTS = {"fusion", "grouping"}
+LISTS = {"fusion", "grouping", "reranking"}
 MAY_IMPORT = {
     **dict.fromkeys(WORDS, WORDS),
     "formats": WORDS,
     "corpus": WORDS | {"formats"},
     "fusion": WORDS,
     "grouping": WORDS,
+    "reranking": WORDS,
     "index": WORDS,
     "encoders": WORDS,
     "training": WORDS | TEXTS | {"encoders", "rerank", "beir_eval"},
@@ -30,7 +31,7 @@ MAY_IMPORT = {
     "building": WORDS | TEXTS | {"chunking", "encoding", "index", "vectors"},
     "describing": WORDS | {"building", "chunking", "index", "vectors"},
     "indexing": WORDS | TEXTS | {"building", "describing", "chunking", "index", "encoders", "vectors"},
-    "pipeline": WORDS | LISTS | {"index", "encoders", "indexing", "vectors"},
+    "pipeline": WORDS | LISTS | {"index", "encoders", "indexing", "rerank", "vectors"},
     "learning": WORDS | TEXTS | {"index", "encoders", "indexing", "beir_eval", "training", "rerank"},
     "rounds": WORDS | {"learning", "training"},
     "evaluating": WORDS

@@ -28,6 +28,8 @@ from retrieval.cli.options import (
     PrecisionOption,
     PresetOption,
     QueryVectorsOption,
+    RerankDepthOption,
+    RerankOption,
     RestartOption,
     RuntimeOption,
     SparseOption,
@@ -37,6 +39,7 @@ from retrieval.cli.options import (
     encoding_options,
     make_fusion,
     make_lexical,
+    make_reranking,
     sparse_source,
 )
 from retrieval.corpus import read_documents
@@ -102,6 +105,8 @@ def run(
     fusion: FusionOption = FusionName.MINMAX,
     weight: WeightOption = None,
     depth: DepthOption = 1000,
+    rerank: RerankOption = None,
+    rerank_depth: RerankDepthOption = 100,
     on_error: Annotated[OnErrorName, typer.Option(help="What to do with judgements that do not fit.")] = (
         OnErrorName.STOP
     ),
@@ -156,6 +161,7 @@ def run(
     query_side: SparseEncoder | StoredQueries | None = None
     if "sparse" in needed:
         query_side = _query_side(opened, collection, source, query_vectors, sparse, device)
+    reranking = make_reranking(rerank, rerank_depth, None, device)
     # Collections judge documents, also where passages are indexed.
     retrievers = [
         Retriever(
@@ -164,17 +170,19 @@ def run(
             fusion=settings,
             encoder=encoder,
             sparse_encoder=query_side,
+            rerank=how,
             by_document=True,
             threads=threads,
         )
         for name in names
+        for how in (None, *([reranking] if reranking else []))
     ]
     without_own = bool(fit.own) and not keep_self
     results = evaluate(
         collection, retrievers, measures=chosen, k=k, without_own=without_own, ties=ties.value if ties else None
     )
     content = write_results(out, collection, results, _environment(opened))
-    say(f"{out}: results.json and a run of {', '.join(names)}")
+    say(f"{out}: results.json and a run of {', '.join(retriever.name for retriever in retrievers)}")
     if json:
         print_json(content)
     else:

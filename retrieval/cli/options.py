@@ -17,6 +17,8 @@ from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.indexing import LexicalOptions, LuceneOptions
 from retrieval.pipeline import STAGES
+from retrieval.rerank.cross_encoder import PairScorer
+from retrieval.reranking import Reranking
 from retrieval.vectors import VectorFile
 
 # ruff: noqa: D101 - the names say it
@@ -118,6 +120,17 @@ DimensionsOption = Annotated[
         metavar="N",
         help="Keep the first N dimensions of dense vectors, of a model trained for it.",
         show_default=False,
+    ),
+]
+RerankOption = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Cross-encoder that orders the first hits anew: a folder or a hub id."),
+]
+RerankDepthOption = Annotated[int, typer.Option(min=1, metavar="N", help="Hits that it reads.")]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(
+        "--budget-ms", metavar="MS", help="Read as many of them as this time allows for a query.", show_default=False
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -325,3 +338,15 @@ def make_lexical(
         return LuceneOptions(k1=parameters["k1"], b=parameters["b"])
     analyzer = AnalyzerSettings.for_language(language, tokenizer=tokenizer, stopwords=stopwords, stem=stem)
     return LexicalOptions(analyzer=analyzer, bm25=BM25(**parameters), impacts=impacts.value, reorder=reorder)
+
+
+def make_reranking(
+    model: str | None, depth: int, budget_ms: float | None, device: str | None, precision: str | None = None
+) -> Reranking | None:
+    """What puts hits in another order; None without a model."""
+    if model is None:
+        if budget_ms is not None:
+            raise InputError("--budget-ms is for --rerank MODEL")
+        return None
+    scorer = PairScorer(model, device=device, precision=precision)
+    return Reranking(model=scorer, depth=depth, budget_ms=budget_ms)

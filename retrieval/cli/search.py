@@ -12,15 +12,19 @@ import typer
 from retrieval.beir_eval.runs import format_run, make_run
 from retrieval.cli.console import print_json, say
 from retrieval.cli.options import (
+    BudgetOption,
     DepthOption,
     DeviceOption,
     FusionName,
     FusionOption,
     JsonOption,
     QueryVectorsOption,
+    RerankDepthOption,
+    RerankOption,
     ThreadsOption,
     WeightOption,
     make_fusion,
+    make_reranking,
     parse_filter,
 )
 from retrieval.corpus import read_queries
@@ -66,6 +70,9 @@ def search(
     filter: Annotated[
         str | None, typer.Option(metavar="JSON", help='By metadata, as {"year": {"$gte": 2020}}.')
     ] = None,
+    rerank: RerankOption = None,
+    rerank_depth: RerankDepthOption = 100,
+    budget_ms: BudgetOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each stage said of a hit.")] = False,
     json: JsonOption = False,
     queries: Annotated[
@@ -112,6 +119,7 @@ def search(
         ),
         using=using,
         fusion=make_fusion(fusion, weight, depth),
+        rerank=make_reranking(rerank, rerank_depth, budget_ms, device),
         by_document=by is By.DOCUMENT,
         device=device,
         threads=threads,

@@ -1,0 +1,142 @@
+"""The last stage of a search: a model that reads query and passages together puts the first hits in another order."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import InputError
+from retrieval.protocols import Reranker
+from retrieval.types import Hits, ScoreKind, Signals
+
+__all__ = ["RERANK", "Reranking", "rerank"]
+
+RERANK = "rerank"
+"""The stage's name among a hit's signals."""
+
+_LOG = logging.getLogger("retrieval")
+
+# Passages read together where a time budget may end the work, and queries where none does.
+_PASSAGES_AT_ONCE, _QUERIES_AT_ONCE = 16, 16
+
+TextsOf = Callable[[NDArray[np.int64]], list[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reranking:
+    """How hits are put in another order.
+
+    Attributes:
+        model: what scores passages.
+        depth: hits of each query that it reads, the first ones.
+        budget_ms: milliseconds for each query; as many hits are read as that allows, and at least some.
+    """
+
+    model: Reranker
+    depth: int = 100
+    budget_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise InputError(f"the depth of reranking must be at least 1; got {self.depth!r}")
+        if self.budget_ms is not None and not self.budget_ms > 0:
+            raise InputError(f"the budget must be above 0 milliseconds; got {self.budget_ms!r}")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides the order, as JSON values."""
+        return {"model": self.model.settings, "depth": self.depth, "budget_ms": self.budget_ms}
+
+
+def rerank(hits: Hits, queries: Sequence[str], texts_of: TextsOf, how: Reranking, *, stage: str, k: int) -> Hits:
+    """The k first of hits that a model has put in another order; their signals stay, and it adds its own.
+
+    Hits that it has not read stand behind those that it has, in the order they had; their scores say no more than that.
+
+    Args:
+        hits: of n queries, best first.
+        queries: their texts.
+        texts_of: ordinals to texts.
+        how: the model, and how many it reads.
+        stage: what found the hits, whose signal is kept where there are none.
+        k: hits to keep.
+    """
+    width = min(k, hits.ordinals.shape[1])
+    made = Hits.empty(len(hits), width, ScoreKind.LOGIT)
+    before = hits.signals or {stage: _own(hits)}
+    signals = {name: Signals.empty(len(hits), width) for name in (*before, RERANK)}
+    for query, scores in enumerate(_scores(hits, queries, texts_of, how)):
+        read = len(scores)
+        ordinals = hits.row(query)[0]
+        order = np.lexsort((ordinals[:read], -scores))
+        places = np.concatenate([order, np.arange(read, len(ordinals))])[:width]
+        kept, count = min(read, width), len(places)
+        made.counts[query] = count
+        made.ordinals[query, :count] = ordinals[places]
+        made.scores[query, :kept] = scores[order][:kept]
+        made.scores[query, kept:count] = _behind(scores, count - kept)
+        for name, signal in before.items():
+            signals[name].ranks[query, :count] = signal.ranks[query, places]
+            signals[name].scores[query, :count] = signal.scores[query, places]
+        signals[RERANK].ranks[query, :kept] = np.arange(1, kept + 1)
+        signals[RERANK].scores[query, :kept] = scores[order][:kept]
+    return replace(made, signals=signals)
+
+
+def _own(hits: Hits) -> Signals:
+    """What a single stage said."""
+    there = np.arange(hits.ordinals.shape[1]) < hits.counts[:, None]
+    ranks = np.where(there, np.arange(1, hits.ordinals.shape[1] + 1), 0).astype(np.int32)
+    return Signals(ranks=ranks, scores=np.where(there, hits.scores, np.nan).astype(np.float32))
+
+
+def _behind(scores: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Scores below all others, falling."""
+    least = float(scores.min()) if len(scores) else 0.0
+    return (least - np.arange(1, count + 1)).astype(np.float32)
+
+
+def _scores(hits: Hits, queries: Sequence[str], texts_of: TextsOf, how: Reranking) -> Iterator[NDArray[np.float32]]:
+    """Of each query's first hits: many queries together, or, against the clock, one by one."""
+    firsts = [ordinals[: how.depth] for ordinals, _ in hits.rows()]
+    if how.budget_ms is not None:
+        read = []
+        for query, ordinals in zip(queries, firsts, strict=True):
+            scores = _in_time(query, ordinals, texts_of, how)
+            read.append(len(scores))
+            yield scores
+        _tell(read, [len(ordinals) for ordinals in firsts], how)
+        return
+    for start in range(0, len(firsts), _QUERIES_AT_ONCE):
+        some = slice(start, start + _QUERIES_AT_ONCE)
+        yield from how.model.score_lists(queries[some], [texts_of(ordinals) for ordinals in firsts[some]])
+
+
+def _in_time(query: str, ordinals: NDArray[np.int64], texts_of: TextsOf, how: Reranking) -> NDArray[np.float32]:
+    """Scores of as many of the first hits as there is time for, by the pace so far; the first ones in any case."""
+    assert how.budget_ms is not None
+    end, begun = time.perf_counter() + how.budget_ms / 1000, time.perf_counter()
+    parts: list[NDArray[np.float32]] = []
+    for start in range(0, len(ordinals), _PASSAGES_AT_ONCE):
+        now = time.perf_counter()
+        if start and now + (now - begun) / start * _PASSAGES_AT_ONCE > end:
+            break
+        parts += how.model.score_lists([query], [texts_of(ordinals[start : start + _PASSAGES_AT_ONCE])])
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+
+
+def _tell(read: Sequence[int], wanted: Sequence[int], how: Reranking) -> None:
+    if sum(read) < sum(wanted):
+        short = sum(a < b for a, b in zip(read, wanted, strict=True))
+        least = min(a for a, b in zip(read, wanted, strict=True) if a < b)
+        _LOG.warning(
+            "%g ms were too few for %d of %d queries: as few as %d hits were reranked",
+            how.budget_ms,
+            short,
+            len(read),
+            least,
+        )

@@ -1,0 +1,106 @@
+"""A model puts the first hits in another order; the rest stand behind, and nothing that a stage said is lost."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import retrieval
+from retrieval.errors import InputError
+from retrieval.reranking import Reranking, rerank
+from retrieval.types import Hits, ScoreKind
+
+
+class ByLength:
+    """Scores a passage by its length: the longest first."""
+
+    settings = {"kind": "length"}  # noqa: RUF012 - a constant
+
+    def __init__(self) -> None:
+        self.read: list[int] = []
+
+    def score_lists(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
+        """(m,) of each list."""
+        assert len(queries) == len(lists)
+        self.read += [len(passages) for passages in lists]
+        return [np.array([len(text) for text in passages], dtype=np.float32) for passages in lists]
+
+
+def hits_of(*rows: list[int]) -> Hits:
+    made = Hits.empty(len(rows), max(map(len, rows)), ScoreKind.BM25)
+    for query, row in enumerate(rows):
+        made.counts[query] = len(row)
+        made.ordinals[query, : len(row)] = row
+        made.scores[query, : len(row)] = np.arange(len(row), 0, -1)
+    return made
+
+
+def texts(ordinals: NDArray[np.int64]) -> list[str]:
+    return ["x" * (ordinal % 10) for ordinal in ordinals.tolist()]
+
+
+def test_the_first_hits_are_ordered_anew_and_the_rest_stand_behind() -> None:
+    """Scores fall along each row, ties stand by ordinal, and both stages' signals are kept."""
+    how = Reranking(model=ByLength(), depth=4)
+    made = rerank(hits_of([3, 17, 7, 5, 9, 8], [2], []), ["a", "b", "c"], texts, how, stage="lexical", k=5)
+    assert made.ordinals[0].tolist() == [7, 17, 5, 3, 9]
+    assert made.counts.tolist() == [5, 1, 0]
+    assert made.kind is ScoreKind.LOGIT
+    assert np.all(np.diff(made.scores[0]) <= 0)
+    assert made.scores[0, 4] < made.scores[0, 3]
+    assert made.signals["lexical"].ranks[0].tolist() == [3, 2, 4, 1, 5]
+    assert made.signals["rerank"].ranks[0].tolist() == [1, 2, 3, 4, 0]
+    assert np.isnan(made.signals["rerank"].scores[0, 4])
+    assert made.ordinals[1, 0] == 2
+
+
+def test_fewer_are_kept_than_were_read() -> None:
+    """K cuts after the order is known."""
+    made = rerank(hits_of([3, 7, 5]), ["a"], texts, Reranking(model=ByLength(), depth=3), stage="dense", k=1)
+    assert made.ordinals.tolist() == [[7]]
+
+
+def test_a_budget_reads_as_much_as_it_allows(caplog: pytest.LogCaptureFixture) -> None:
+    """No less than the first ones, and it is said that there was no time for more."""
+    model = ByLength()
+    hits = hits_of(list(range(100)))
+    with caplog.at_level("WARNING", logger="retrieval"):
+        made = rerank(hits, ["a"], texts, Reranking(model=model, budget_ms=1e-6), stage="lexical", k=100)
+    assert model.read == [16]
+    assert "too few for 1 of 1 queries: as few as 16 hits" in caplog.text
+    assert made.counts.tolist() == [100]
+    assert sorted(made.ordinals[0].tolist()) == list(range(100))
+    caplog.clear()
+    with caplog.at_level("WARNING", logger="retrieval"):
+        rerank(hits, ["a"], texts, Reranking(model=model, budget_ms=1e6), stage="lexical", k=100)
+    assert caplog.text == ""
+    assert sum(model.read) == 116
+
+
+def test_a_retriever_reranks_what_it_finds(tmp_path: Path) -> None:
+    """Deep enough for its depth whatever k is; settings tell; without texts there is nothing to read."""
+    corpus = [{"id": f"d{n}", "text": "wind " * (n + 1) + "sky " * (20 - n)} for n in range(20)]
+    index = retrieval.Index.build(corpus, tmp_path / "index")
+    how = Reranking(model=ByLength(), depth=20)
+    retriever = retrieval.Retriever(index, rerank=how)
+    plain = retrieval.Retriever(index)
+    found = retriever.search("wind", k=2)
+    longest = sorted(corpus, key=lambda document: -len(document["text"]))[0]["id"]
+    assert found[0].id == longest
+    assert set(found[0].signals) == {"lexical", "rerank"}
+    assert {hit.id for hit in retriever.search("wind", 20)} == {hit.id for hit in plain.search("wind", 20)}
+    assert retriever.name == "lexical+rerank"
+    assert retriever.settings["rerank"]["model"] == {"kind": "length"}
+    assert retriever.search("nothing") == []
+    bare = retrieval.Index.build(corpus, tmp_path / "bare", store_text=False)
+    with pytest.raises(InputError, match="keeps no texts"):
+        retrieval.Retriever(bare, rerank=how)
+
+
+@pytest.mark.parametrize("wrong", [{"depth": 0}, {"budget_ms": 0.0}])
+def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    """Before anything is searched."""
+    with pytest.raises(InputError, match="must be"):
+        Reranking(model=ByLength(), **wrong)  # type: ignore[arg-type]
