@@ -112,9 +112,15 @@ class PairScorer:
         return {"kind": "cross-encoder", **asdict(self.card)}
 
     def score_lists(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
-        """For each query (m,) scores of its m passages, each for itself."""
+        """For each query (m,) scores of its m passages, each for itself.
+
+        A passage that is longer than the model reads is read in overlapping windows, and has the score of the best.
+        """
         pairs = [(query, passage) for query, passages in zip(queries, lists, strict=True) for passage in passages]
-        scores = self.scores(pairs) if pairs else np.empty(0, dtype=np.float32)
+        windows = self._model.windows(pairs)
+        read = [(query, part) for (query, _), parts in zip(pairs, windows, strict=True) for part in parts]
+        firsts = np.cumsum([0, *(len(parts) for parts in windows)])[:-1]
+        scores = np.maximum.reduceat(self.scores(read), firsts) if read else np.empty(0, dtype=np.float32)
         ends = np.cumsum([len(passages) for passages in lists])[:-1]
         return np.split(scores, ends) if lists else []
 

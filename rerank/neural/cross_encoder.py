@@ -194,6 +194,22 @@ class CrossEncoder(nn.Module):
         order = torch.tensor([*cut, *rest]).argsort()
         return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}
 
+    def windows(self, pairs: Sequence[Pair]) -> list[list[str]]:
+        """The passage of each pair in pieces that the model reads whole beside the query; each is half of the next.
+
+        One piece, the passage as it is, where it is no longer; so it is where the query leaves no room for any, or the
+        tokenizer does not tell which characters a token stands for.
+        """
+        if not pairs or not getattr(self.tokenizer, "is_fast", False):
+            return [[passage] for _, passage in pairs]
+        plain = {"add_special_tokens": False, "truncation": False, "verbose": False}
+        queries = list(dict.fromkeys(query for query, _ in pairs))
+        lengths = dict(zip(queries, map(len, self.tokenizer(queries, **plain)["input_ids"]), strict=True))
+        passages = [passage for _, passage in pairs]
+        tokens = self.tokenizer(passages, return_offsets_mapping=True, **plain)["offset_mapping"]
+        rooms = [self.max_length - self._marks - lengths[query] for query, _ in pairs]
+        return [_pieces(*each) for each in zip(passages, tokens, rooms, strict=True)]
+
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """(n,) float32 scores, differentiable; they may be any number."""
         logits: Tensor = self.model(**features).logits.float()
@@ -222,6 +238,15 @@ class CrossEncoder(nn.Module):
     def _tokens(self, pairs: Sequence[Pair], limit: int, **how: Any) -> dict[str, Tensor]:
         queries, passages = [query for query, _ in pairs], [passage for _, passage in pairs]
         return dict(self.tokenizer(queries, passages, max_length=limit, return_tensors="pt", **how))
+
+
+def _pieces(passage: str, tokens: Sequence[tuple[int, int]], room: int) -> list[str]:
+    """A passage, of whose tokens the characters are known, in pieces of at most so many tokens."""
+    if room < 1 or len(tokens) <= room:
+        return [passage]
+    step = max(1, room // 2)
+    starts = range(0, len(tokens) - room + step, step)
+    return [passage[tokens[start][0] : tokens[min(start + room, len(tokens)) - 1][1]] for start in starts]
 
 
 def has_head(source: str) -> bool:

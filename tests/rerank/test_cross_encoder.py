@@ -118,3 +118,25 @@ def test_what_cannot_be_run_is_told(make_cross: Make) -> None:
     broken._model.model.classifier.bias.data.fill_(float("nan"))
     with pytest.raises(ModelError, match="no numbers"):
         broken.scores(PAIRS)
+
+
+def test_a_long_passage_has_the_score_of_its_best_window(make_cross: Make) -> None:
+    """Whatever stands in it is read; windows overlap and leave nothing out; a short passage is one window."""
+    folder = make_cross()
+    model = CrossEncoder.load(str(folder), device="cpu")
+    model.max_length = 12
+    query, passage = "solar wind", " ".join(WORDS[place % len(WORDS)] for place in range(40))
+    parts = model.windows([(query, passage), (query, "solar")])
+    assert parts[1] == ["solar"]
+    assert len(parts[0]) > 3
+    room = 12 - 3 - 2
+    words = passage.split()
+    assert parts[0][0].split() == words[:room]
+    assert parts[0][-1].split()[-1] == words[-1]
+    assert set(" ".join(parts[0]).split()) == set(words)
+    short = scorer(folder, max_length=12)
+    best = max(short.scores([(query, part) for part in parts[0]]))
+    found = short.score_lists([query, "wind"], [[passage, "solar"], []])
+    assert found[0][0] == pytest.approx(best, abs=1e-6)
+    assert [len(one) for one in found] == [2, 0]
+    assert short.score_lists([], []) == []
