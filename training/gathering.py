@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["average_gradients", "gathered", "processes", "shares"]
+__all__ = ["average_gradients", "gathered", "processes", "share_weights", "shares"]
 
 
 def processes() -> tuple[int, int]:
@@ -39,6 +39,14 @@ def gathered(own: Tensor, n: int, rank: int, world: int) -> Tensor:
 
 
 @torch.no_grad()
+def share_weights(model: nn.Module) -> None:
+    """Put the first process' weights in place of the others': new layers are drawn at random."""
+    if processes()[1] > 1:
+        for tensor in model.state_dict().values():
+            distributed.broadcast(tensor, src=0)
+
+
+@torch.no_grad()
 def average_gradients(model: nn.Module, world: int) -> None:
     """Put the mean over all processes in place of each gradient; all processes must have the same ones."""
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
@@ -54,9 +62,11 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, own: Tensor, rank: int, world: int) -> Tensor:
         ctx.place, ctx.world = rank * len(own), world
         ctx.rows = len(own)
-        parts = [torch.empty_like(own) for _ in range(world)]
-        distributed.all_gather(parts, own.contiguous())
-        return torch.cat(parts)
+        # NCCL sends from GPUs alone.
+        sent = own.contiguous().cuda() if distributed.get_backend() == "nccl" else own.contiguous()
+        parts = [torch.empty_like(sent) for _ in range(world)]
+        distributed.all_gather(parts, sent)
+        return torch.cat(parts).to(own.device)
 
     @staticmethod
     @once_differentiable

@@ -20,7 +20,7 @@ from retrieval.errors import InputError, MissingExtraError, TrainingError
 from retrieval.files import sync_tree
 from retrieval.protocols import Progress, silent
 from retrieval.training.checkpoints import Best, Checkpoints, Progressed
-from retrieval.training.gathering import average_gradients
+from retrieval.training.gathering import average_gradients, share_weights
 from retrieval.training.log import Log
 from retrieval.training.recipes import Recipe, StepLoss
 from retrieval.training.settings import TrainerSettings
@@ -190,12 +190,10 @@ class _Run:
             self._best = Best(self._best.step, self._best.score, self._best.since + 1)
 
     def _scored(self, evaluate: Evaluate) -> float:
-        """The score of the model without dropout; one process finds it, and all hear of it."""
+        """The score of the model without dropout; all processes work on it, and one says what it is."""
         self._recipe.model.eval()
-        score = torch.zeros(1, dtype=torch.float64, device=self._accelerator.device)
-        if self._is_main:
-            with torch.no_grad(), self._accelerator.autocast():
-                score += evaluate()
+        with torch.no_grad(), self._accelerator.autocast():
+            score = torch.tensor([evaluate()], dtype=torch.float64, device=self._accelerator.device)
         self._recipe.model.train()
         if self._accelerator.num_processes > 1:
             torch.distributed.broadcast(score, src=0)
@@ -216,9 +214,10 @@ class _Run:
         if state:
             recipe.model.load_state_dict(state["model"])
             recipe.load_state(state["recipe"])
-        else:
-            recipe.begin()
         recipe.model.to(self._accelerator.device)
+        if not state:
+            share_weights(recipe.model)
+            recipe.begin()
         optimizer = torch.optim.AdamW(_groups(recipe, self._settings.weight_decay), lr=self._settings.lr)
         self._optimizer = self._accelerator.prepare(optimizer)
         self._best = progressed.best if progressed else None

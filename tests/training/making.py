@@ -15,8 +15,13 @@ def words(topic: int, side: str) -> list[str]:
     return [f"{side}{topic}x{number}" for number in range(WORDS)]
 
 
-def make_collection(folder: Path, *, queries: int = 60, documents: int = 60, seed: int = 0) -> Path:
-    """A BEIR folder: each query's positives are all documents of its topic; the last third of queries is test."""
+def make_collection(
+    folder: Path, *, queries: int = 60, documents: int = 60, seed: int = 0, shared: bool = False
+) -> Path:
+    """A BEIR folder: each query's positives are all documents of its topic; the last third of queries is test.
+
+    With `shared`, documents have some words of queries after all, of this topic or that.
+    """
     generator = random.Random(seed)
     (folder / "qrels").mkdir(parents=True)
     topics = [number % TOPICS for number in range(documents)]
@@ -24,6 +29,8 @@ def make_collection(folder: Path, *, queries: int = 60, documents: int = 60, see
         {"_id": f"d{number}", "title": "", "text": " ".join(generator.choices(words(topic, "d"), k=5))}
         for number, topic in enumerate(topics)
     ]
+    for number, record in enumerate(corpus if shared else []):
+        record["text"] += " " + " ".join(words(number % 4, "q")[: number % 5])
     asked = [
         {"_id": f"q{number}", "text": f"{' '.join(generator.choices(words(number % TOPICS, 'q'), k=3))}"}
         for number in range(queries)
@@ -39,7 +46,7 @@ def make_collection(folder: Path, *, queries: int = 60, documents: int = 60, see
     return folder
 
 
-def make_encoder(folder: Path, *, head: bool, seed: int = 0) -> Path:
+def make_encoder(folder: Path, *, head: bool, seed: int = 0, dropout: float = 0.1) -> Path:
     """A BERT of two small layers with random weights over the task's words, with or without a vocabulary head."""
     from transformers import BertConfig, BertForMaskedLM, BertModel, BertTokenizer
 
@@ -56,17 +63,19 @@ def make_encoder(folder: Path, *, head: bool, seed: int = 0) -> Path:
         intermediate_size=64,
         max_position_embeddings=32,
         initializer_range=0.2,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
     )
     (BertForMaskedLM if head else BertModel)(config).save_pretrained(folder)
     return folder
 
 
-def make_dense(folder: Path, *, seed: int = 0) -> Path:
+def make_dense(folder: Path, *, seed: int = 0, dropout: float = 0.1) -> Path:
     """The same as a sentence-transformers model: its mean state, made of length 1."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
-    bare = make_encoder(folder.with_name(f"{folder.name}-bare"), head=False, seed=seed)
+    bare = make_encoder(folder.with_name(f"{folder.name}-bare"), head=False, seed=seed, dropout=dropout)
     transformer = Transformer(str(bare), max_seq_length=16)
     pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
     SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu").save(str(folder))

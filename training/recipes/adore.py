@@ -18,6 +18,7 @@ from retrieval.protocols import Progress, silent
 from retrieval.training.data import TrainingData
 from retrieval.training.dev import DevSet
 from retrieval.training.exact import encode_all
+from retrieval.training.gathering import gathered, shares
 from retrieval.training.losses.pairwise import lambda_rank
 from retrieval.training.recipes import StepLoss
 from retrieval.training.recipes.dense import DenseRecipe, Step
@@ -72,17 +73,18 @@ class AdoreRecipe(DenseRecipe):
 
     def loss(self, batch: Step, step: int) -> StepLoss:
         """LambdaRank over what each query finds now; a positive that it does not find stands behind all of it."""
-        own = batch.batch.examples[batch.rank :: batch.world]
-        here = Step(batch.batch, 0, 1)
-        queries = self.encode([([example.query for example in own], "query")], here)[0]
-        found = self._index.search(queries.detach().float().cpu().numpy(), self._adore.depth)
-        rows, relevant = _with_positives(found, [example.positives for example in own])
+        examples = batch.batch.examples
+        queries = self.encode([([example.query for example in examples], "query")], batch)[0]
+        own = queries.detach()[shares(len(examples), batch.rank, batch.world)]
+        searched = torch.from_numpy(self._index.search(own.cpu().numpy(), self._adore.depth))
+        found = gathered(searched, len(examples), batch.rank, batch.world).numpy()
+        rows, relevant = _with_positives(found, [example.positives for example in examples])
         vectors = torch.from_numpy(self._index.vectors(np.maximum(rows, 0).ravel())).view(*rows.shape, -1)
         with torch.autocast(queries.device.type, enabled=False):
             scores = torch.einsum("bd,bnd->bn", queries, vectors.to(queries.device)) / self.temperature
             there = torch.from_numpy(rows >= 0).to(scores.device)
             total = lambda_rank(scores, relevant.to(scores.device), metric_cut=self._adore.metric_cut, present=there)
-        return StepLoss(total, {"lambda_rank": total.item()}, _figures(relevant[:, : found.shape[1]], own))
+        return StepLoss(total, {"lambda_rank": total.item()}, _figures(relevant[:, : found.shape[1]], examples))
 
 
 def _with_positives(found: NDArray[np.int64], positives: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], Tensor]:

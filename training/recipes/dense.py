@@ -71,7 +71,7 @@ class DenseRecipe(Recipe):
             "document_model": model.digest(),
             "data": data.fingerprint(),
         }
-        self.encoder = self.model = model.with_lora(settings.lora) if settings.lora else model
+        self.encoder = self.model = _adapted(model, settings) if settings.lora else model
         self.data = data
         self._settings, self._folder, self._progress = settings, folder, progress
         self._mined: Tensor | None = None
@@ -163,6 +163,14 @@ class DenseRecipe(Recipe):
                 chunks.append((features, side))
                 places.append((number, some))
         return chunks, places
+
+
+def _adapted(model: DualEncoder, settings: DenseSettings) -> DualEncoder:
+    """The model with adapters, which are drawn as the seed has it."""
+    assert settings.lora
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        return model.with_lora(settings.lora)
 
 
 def collected(

@@ -1,0 +1,17 @@
+"""One of several processes that train together: every case in turn, as `torchrun` would start it."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from tests.training.methods import CASES, Task, go
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    out, changes, *paths = sys.argv[1:]
+    for case in CASES:
+        outcome = go(case, Task(*map(Path, paths)), Path(out) / case, **json.loads(changes))
+        assert outcome.best
+        print(case, outcome.steps, outcome.best.step, outcome.best.since, flush=True)  # noqa: T201 - the answer
