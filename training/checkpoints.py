@@ -14,14 +14,17 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from retrieval.errors import TrainingError
 from retrieval.files import sync_folder, sync_tree
 
-__all__ = ["Best", "Checkpoints", "Progressed"]
+__all__ = ["Best", "Checkpoints", "Progressed", "commit"]
 
 _STATE, _ABOUT = "state.pt", "checkpoint.json"
 _NEW = ".new"
+# What torch and safetensors raise where a file cannot be written, beside what Python does.
+_UNWRITTEN = (OSError, RuntimeError, SafetensorError)
 
 Settings = Mapping[str, Any]
 
@@ -92,22 +95,31 @@ class Checkpoints:
             "best": vars(progressed.best) if progressed.best else None,
             "settings": self._settings,
         }
-        final = self._folder / f"step-{progressed.step:08d}"
+        final = self._step_folder(progressed.step)
 
         def fill(folder: Path) -> None:
-            torch.save(dict(progressed.state), folder / _STATE)
+            # An error of torch's own writer would not say why.
+            with (folder / _STATE).open("wb") as file:
+                torch.save(dict(progressed.state), file)
             (folder / _ABOUT).write_text(json.dumps(about, indent=2))
 
-        _commit(final, fill)
-        self._sweep(final.name, self.best_folder(progressed.best).name if progressed.best else None)
+        commit(final, fill)
+        self.sweep(progressed)
 
     def save_best(self, best: Best, save: Callable[[Path], None]) -> None:
         """Keep a model that did best; it counts from the checkpoint that names it."""
-        _commit(self.best_folder(best), save)
+        commit(self.best_folder(best), save)
 
     def best_folder(self, best: Best) -> Path:
         """Where a best model is kept."""
         return self._folder / f"best-{best.step:08d}"
+
+    def sweep(self, last: Progressed) -> None:
+        """Let go of all but the last checkpoint and the best model that it names; a run may be killed within."""
+        keep = {self._step_folder(last.step), *([self.best_folder(last.best)] if last.best else [])}
+        for path in self._folder.iterdir():
+            if path not in keep:
+                shutil.rmtree(path)
 
     def discard(self) -> None:
         """Forget the run."""
@@ -127,19 +139,29 @@ class Checkpoints:
                 hint="give the same options to go on with it, or --restart to begin anew",
             )
 
-    def _sweep(self, *keep: str | None) -> None:
-        for path in self._folder.iterdir():
-            if path.name not in keep:
-                shutil.rmtree(path)
+    def _step_folder(self, step: int) -> Path:
+        return self._folder / f"step-{step:08d}"
 
 
-def _commit(final: Path, fill: Callable[[Path], None]) -> None:
-    """A folder that is filled beside its place, made durable and renamed."""
+def commit(final: Path, fill: Callable[[Path], None]) -> None:
+    """A folder that is filled beside its place, made durable and renamed.
+
+    Raises:
+        TrainingError: it cannot be written, as on a full disk; nothing is left of it then, and what stood there stays.
+    """
     beside = final.with_name(final.name + _NEW)
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    fill(beside)
-    sync_tree(beside)
+    try:
+        beside.mkdir(parents=True)
+        fill(beside)
+        sync_tree(beside)
+    except _UNWRITTEN as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise TrainingError(
+            f"{final}: cannot be written ({cause}); what was kept before stays",
+            hint="see to the disk, and give the same command again to go on",
+        ) from error
     # A run that goes on from an earlier checkpoint comes by here again, with the same content.
     shutil.rmtree(final, ignore_errors=True)
     beside.replace(final)

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from retrieval.errors import InputError, MissingExtraError, TrainingError
-from retrieval.files import sync_tree
 from retrieval.protocols import Progress, silent
-from retrieval.training.checkpoints import Best, Checkpoints, Progressed
+from retrieval.training.checkpoints import Best, Checkpoints, Progressed, commit
 from retrieval.training.gathering import average_gradients, share_weights
 from retrieval.training.log import Log
 from retrieval.training.recipes import Recipe, StepLoss
@@ -79,7 +78,7 @@ def train(
         MissingExtraError: accelerate is not installed.
         TrainingError: the loss is no longer a number, or `out` holds a run with other settings; the last good
             checkpoint stays.
-        InputError: `out` holds a finished model already.
+        InputError: `out` holds a finished model already, or fp16 is asked for without a GPU.
     """
     if (out / "model").exists() and not restart:
         raise InputError(f"{out / 'model'}: a finished model stands there", hint="name a new folder, or --restart")
@@ -104,6 +103,8 @@ class _Run:
             _remove(self._out / "model")
         self._accelerator.wait_for_everyone()
         progressed = self._checkpoints.load()
+        if progressed and self._is_main:
+            self._checkpoints.sweep(progressed)
         self._prepare(progressed)
         done = progressed.step if progressed else 0
         self._log = Log(self._out / "log.jsonl", step=done if progressed else -1) if self._is_main else None
@@ -147,16 +148,23 @@ class _Run:
         accelerator.backward(loss.total)
         if accelerator.num_processes > 1:
             average_gradients(self._recipe.model, accelerator.num_processes)
-        accelerator.clip_grad_norm_(self._recipe.model.parameters(), settings.clip)
+        self._check_gradient(accelerator.clip_grad_norm_(self._recipe.model.parameters(), settings.clip), step)
         self._optimizer.step()
         return loss
 
     def _check(self, loss: StepLoss, step: int) -> None:
-        if math.isfinite(loss.total.item()):
-            return
+        if not math.isfinite(loss.total.item()):
+            raise self._diverged(step, f"the loss is {loss.total.item()} ({_listed(loss.parts)})")
+
+    def _check_gradient(self, norm: Tensor, step: int) -> None:
+        """Before weights are no numbers, and a checkpoint holds them; with scaled losses the step is left out."""
+        if not self._accelerator.scaler and not math.isfinite(norm.item()):
+            raise self._diverged(step, f"the norm of the gradient is {norm.item()}")
+
+    def _diverged(self, step: int, what: str) -> TrainingError:
         kept = "its last checkpoint stays" if self._checkpoints.exist else "there was no checkpoint yet"
-        raise TrainingError(
-            f"step {step + 1}: the loss is {loss.total.item()} (" + _listed(loss.parts) + f"); {kept}",
+        return TrainingError(
+            f"step {step + 1}: {what}; {kept}",
             hint="a lower --lr, a longer warm-up, or bf16 instead of fp16, and --restart",
         )
 
@@ -228,15 +236,14 @@ class _Run:
 
     def _finish(self) -> None:
         """Put the model where it is looked for, whole or not at all."""
-        beside = self._out / ".model.new"
-        _remove(beside)
-        if self._best:
-            shutil.copytree(self._checkpoints.best_folder(self._best), beside)
-        else:
-            beside.mkdir()
-            self._recipe.save(beside)
-        sync_tree(beside)
-        beside.replace(self._out / "model")
+
+        def fill(folder: Path) -> None:
+            if self._best:
+                shutil.copytree(self._checkpoints.best_folder(self._best), folder, dirs_exist_ok=True)
+            else:
+                self._recipe.save(folder)
+
+        commit(self._out / "model", fill)
 
 
 def _accelerator(settings: TrainerSettings) -> Any:
@@ -246,6 +253,8 @@ def _accelerator(settings: TrainerSettings) -> Any:
     except ImportError as error:
         raise MissingExtraError("accelerate", "train", "training") from error
     is_cpu = settings.device == "cpu"
+    if settings.precision == "fp16" and (is_cpu or not torch.cuda.is_available()):
+        raise InputError("fp16 needs a GPU", hint="--precision bf16, or no")
     # It is one for the process, and another run in it may want another precision.
     AcceleratorState._reset_state()
     return Accelerator(mixed_precision=settings.precision, cpu=is_cpu)

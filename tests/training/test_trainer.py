@@ -201,3 +201,21 @@ def test_settings_out_of_range_are_refused(change: dict[str, object]) -> None:
 def test_bf16_trains_too(collection: Path, run: Path, masked: Path, tmp_path: Path) -> None:
     """With matrix products in half precision, and losses in float32."""
     assert short_run(collection, run, masked, tmp_path / "out", precision="bf16", steps=3).steps == 3
+
+
+class Cliff(Line):
+    """A number that is to be 3; at the sixth step the loss has no gradient."""
+
+    def loss(self, batch: int, step: int) -> StepLoss:
+        found = super().loss(batch, step)
+        return StepLoss(found.total + (self.model(torch.zeros(1, 1)).sqrt().sum() if step == 5 else 0), {}, {})
+
+
+def test_a_gradient_that_is_no_number_never_becomes_a_weight(tmp_path: Path) -> None:
+    """Where the loss is one: no checkpoint holds what it would make of the weights, and a mended run goes on."""
+    with pytest.raises(TrainingError, match=r"step 6: the norm of the gradient is nan; its last checkpoint stays"):
+        train(Cliff(), settings(checkpoint_every=1), tmp_path)
+    mended, undisturbed = Line(), Line()
+    assert train(mended, settings(), tmp_path).steps == 10
+    train(undisturbed, settings(), tmp_path / "undisturbed")
+    assert mended.value == undisturbed.value

@@ -1,6 +1,7 @@
 """A short training run, as a test does it or as a process of its own that is killed in the middle."""
 
 import os
+import shutil
 import signal
 import sys
 from dataclasses import replace
@@ -45,6 +46,11 @@ def recipe(
 def short_run(collection: Path, run: Path, model: Path, out: Path, **changes: Any) -> Outcome:
     """Train for some steps."""
     return train(recipe(collection, run, model), replace(OPTIMISING, **changes), out)
+
+
+def undone(out: Path) -> None:
+    """As if a run had been killed before it handed its model out."""
+    shutil.rmtree(out / "model")
 
 
 if __name__ == "__main__":
