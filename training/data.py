@@ -14,6 +14,7 @@ from typing import Any
 from retrieval.beir_eval.datasets import load_collection
 from retrieval.corpus import read_documents
 from retrieval.errors import CollectionError, CorpusError, InputError
+from retrieval.files import is_unicode
 from retrieval.formats import records_of
 from retrieval.training.negatives import Mined, Teacher, read_negatives
 
@@ -180,13 +181,17 @@ class _Reader:
                 queries = load_collection(folder, other, on_error="skip").queries
                 self._held_ids |= {query.id for query in queries}
                 self._held_texts |= {_plain(query.text) for query in queries}
-        lacking = 0
+        lacking, lost = 0, 0
         for query in collection.queries:
             grades = collection.qrels[query.id]
             lacking += sum(document not in rows for document in grades)
+            found = [item.id for mined in self._mined if query.id in mined for item in mined[query.id].negatives]
+            lost += sum(document not in rows for document in found)
             self._examples.append(self._judged(query.id, query.text, grades, rows))
         if lacking:
             self._notes.append(f"{folder.name}: judged documents that the corpus lacks: {lacking}")
+        if lost:
+            self._notes.append(f"{folder.name}: negatives that the corpus lacks: {lost}")
 
     def _judged(self, id_: str, query: str, grades: Mapping[str, int], rows: Mapping[str, int]) -> Example:
         lists = [mined[id_] for mined in self._mined if id_ in mined]
@@ -209,8 +214,10 @@ class _Reader:
 
     def _read_triples(self, path: Path) -> None:
         found: dict[str, tuple[list[int], list[int]]] = {}
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8", errors="surrogateescape") as file:
             for position, line in enumerate(file, 1):
+                if not is_unicode(line):
+                    raise CorpusError(str(path), position, "not UTF-8")
                 fields = line.rstrip("\r\n").split("\t")
                 if len(fields) != 3 or not all(fields):
                     raise CorpusError(str(path), position, "expected query, positive and negative, with tabs")

@@ -336,6 +336,8 @@ class TasBalancedSettings(DenseSettings):
         super().__post_init__()
         _check_least(self, 1, "clusters", "bins", "ranked", "pair_length")
         _check_least(self, 0, "batch_weight")
+        if self.refresh:
+            raise InputError("TAS-Balanced has its negatives scored once, before the first step", hint="no refresh")
 
 
 @dataclass(frozen=True, kw_only=True)

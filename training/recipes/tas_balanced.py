@@ -61,6 +61,7 @@ class TasBalancedRecipe(DenseRecipe):
         self.origin["teacher_model"] = weights_digest(batch_teacher) if batch_teacher else None
         self._tas, self._ranker, self._batch_teacher = settings, ranker, batch_teacher
         self._topics: list[list[int]] = []
+        self._kept: list[int] = []
 
     def begin(self) -> None:
         """Find negatives, have them scored, and tell the topics of queries apart."""
@@ -75,16 +76,17 @@ class TasBalancedRecipe(DenseRecipe):
     def state(self) -> Mapping[str, Any]:
         """Negatives, topics and scores."""
         scores = [sorted(example.scores.items()) for example in self.data.examples]
-        ids = [example.id for example in self.data.examples]
-        return {**super().state(), "topics": self._topics, "scores": scores, "ids": ids}
+        return {**super().state(), "topics": self._topics, "scores": scores, "kept": self._kept}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on with them."""
         super().load_state(state)
-        scores = dict(zip(state["ids"], map(dict, state["scores"]), strict=True))
-        kept = [example for example in self.data.examples if example.id in scores]
-        self.data = replace(self.data, examples=[replace(example, scores=scores[example.id]) for example in kept])
-        self._topics = state["topics"]
+        self._topics, self._kept = state["topics"], state["kept"]
+        examples = [
+            replace(self.data.examples[place], scores=dict(scores))
+            for place, scores in zip(self._kept, state["scores"], strict=True)
+        ]
+        self.data = replace(self.data, examples=examples)
 
     def _taught(self, ranker: CrossEncoder) -> TrainingData:
         """The data with what the ranker makes of each query's positives and first negatives."""
@@ -111,10 +113,11 @@ class TasBalancedRecipe(DenseRecipe):
 
     def _keep_taught(self) -> None:
         """A query without two pairs to choose among is left out."""
-        kept = [example for example in self.data.examples if len(_pairs(example)[0]) > 1]
-        if not kept:
+        examples = self.data.examples
+        self._kept = [place for place, example in enumerate(examples) if len(_pairs(example)[0]) > 1]
+        if not self._kept:
             raise InputError("no query has two pairs that the teacher knows", hint="more --mined hits, or deeper runs")
-        self.data = replace(self.data, examples=kept)
+        self.data = replace(self.data, examples=[examples[place] for place in self._kept])
 
     def batch(self, step: int, rank: int, world: int) -> Step:
         """Queries of one topic; where it has too few, of the next one drawn."""
