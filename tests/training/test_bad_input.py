@@ -82,10 +82,10 @@ def test_fp16_without_a_gpu_is_an_error(task: Task, tmp_path: Path) -> None:
         go("dense", task, tmp_path, precision="fp16")
 
 
-@pytest.mark.parametrize("case", ["dense", "star", "ar2", "rocketqa", "cet", "cet-cross", "pair"])
+@pytest.mark.parametrize("case", ["dense", "star", "adore", "ar2", "rocketqa", "cet", "cet-cross", "pair"])
 def test_a_query_with_nothing_but_positives_costs_nothing(task: Task, tmp_path: Path, case: str) -> None:
     """Where every document is relevant: no negative is found, however many are asked for, and the loss is 0."""
-    texts = ["d0x1 d0x2", "", "d1x3", "d2x2 d3x1"]
+    texts = ["", "d0x1 d0x2", "d1x3", "d2x2 d3x1"]
     data = tmp_path / "data"
     write_lines(data / "corpus.jsonl", *({"_id": f"d{n}", "title": "", "text": text} for n, text in enumerate(texts)))
     write_lines(data / "queries.jsonl", *({"_id": f"q{n}", "text": f"q{n}x1"} for n in range(3)))
@@ -95,7 +95,9 @@ def test_a_query_with_nothing_but_positives_costs_nothing(task: Task, tmp_path: 
     method = settings.pop("method")
     if "ranker_lr" in settings:
         settings["ranker"] = str(task.ranker)
-    assert trained(data, task.model, tmp_path / "out", method, **{**settings, "mined": 50}) == [0.0, 0.0, 0.0]
+    losses = trained(data, task.model, tmp_path / "out", method, **{**settings, "mined": 50})
+    # ADORE's index has no vector of the document without a text.
+    assert losses == [0.0, 0.0, 0.0]
 
 
 def test_more_hits_than_documents_and_more_queries_than_there_are(task: Task, tmp_path: Path) -> None:

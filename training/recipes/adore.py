@@ -4,6 +4,7 @@ Source: Zhan et al., "Optimizing dense retrieval model training with hard negati
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,7 +50,7 @@ class AdoreRecipe(DenseRecipe):
     """Trains a query side of its own on what a real search finds; the index stays valid.
 
     Raises:
-        InputError: the index was not built with this model's document side.
+        InputError: the index was not built with this model's document side, or has no positive of any query.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class AdoreRecipe(DenseRecipe):
         super().__init__(model.with_query_side(), data, settings, folder=folder, progress=progress)
         self.origin["index"] = index.fingerprint
         self._index, self._adore = index, settings
+        self.data = _with_vectors(data)
 
     def loss(self, batch: Step, step: int) -> StepLoss:
         """LambdaRank over what each query finds now; a positive that it does not find stands behind all of it."""
@@ -79,12 +81,22 @@ class AdoreRecipe(DenseRecipe):
         searched = torch.from_numpy(self._index.search(own.cpu().numpy(), self._adore.depth))
         found = gathered(searched, len(examples), batch.rank, batch.world).numpy()
         rows, relevant = _with_positives(found, [example.positives for example in examples])
-        vectors = torch.from_numpy(self._index.vectors(np.maximum(rows, 0).ravel())).view(*rows.shape, -1)
+        vectors = torch.zeros(*rows.shape, queries.shape[1])
+        vectors[torch.from_numpy(rows >= 0)] = torch.from_numpy(self._index.vectors(rows[rows >= 0]))
         with torch.autocast(queries.device.type, enabled=False):
             scores = torch.einsum("bd,bnd->bn", queries, vectors.to(queries.device)) / self.temperature
             there = torch.from_numpy(rows >= 0).to(scores.device)
             total = lambda_rank(scores, relevant.to(scores.device), metric_cut=self._adore.metric_cut, present=there)
         return StepLoss(total, {"lambda_rank": total.item()}, _figures(relevant[:, : found.shape[1]], examples))
+
+
+def _with_vectors(data: TrainingData) -> TrainingData:
+    """The data without positives that have no text, and so no vector."""
+    kept = [(example, tuple(row for row in example.positives if data.texts[row].strip())) for example in data.examples]
+    examples = [replace(example, positives=positives) for example, positives in kept if positives]
+    if not examples:
+        raise InputError("no positive of a training query has a vector in the index")
+    return replace(data, examples=examples)
 
 
 def _with_positives(found: NDArray[np.int64], positives: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], Tensor]:
