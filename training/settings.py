@@ -131,7 +131,7 @@ class DenseSettings:
     temperature: float | None = None
     query_length: int = 64
     document_length: int = 256
-    at_once: int = 16
+    at_once: int = 32
     cached: bool = False
     mined: int = 0
     refresh: int = 0

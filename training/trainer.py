@@ -226,7 +226,7 @@ class _Run:
         if not state:
             share_weights(recipe.model)
             recipe.begin()
-        optimizer = torch.optim.AdamW(_groups(recipe, self._settings.weight_decay), lr=self._settings.lr)
+        optimizer = torch.optim.AdamW(_groups(recipe, self._settings.weight_decay), lr=self._settings.lr, fused=True)
         self._optimizer = self._accelerator.prepare(optimizer)
         self._best = progressed.best if progressed else None
         if state:
