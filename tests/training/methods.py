@@ -9,9 +9,11 @@ import torch
 
 from retrieval.learning import METHODS, learn, read_data
 from retrieval.protocols import Progress, silent
+from retrieval.rerank.neural.cross_encoder import CrossEncoder
 from retrieval.training.log import read_log
-from retrieval.training.settings import DataSettings, TrainerSettings
-from retrieval.training.trainer import Outcome
+from retrieval.training.recipes.cross_encoder import CrossEncoderRecipe
+from retrieval.training.settings import CrossEncoderSettings, DataSettings, TrainerSettings
+from retrieval.training.trainer import Outcome, train
 
 OPTIMISING = TrainerSettings(steps=5, lr=1e-3, checkpoint_every=2, evaluate_every=2, log_every=1, device="cpu")
 
@@ -29,6 +31,7 @@ CASES: dict[str, dict[str, Any]] = {
     "tas-b": {"method": "tas-b", "mined": 8, "clusters": 3, "ranked": 4},
     "pair": {"method": "pair", "first_stage": 3},
     "lora": {"method": "dense", "lora": 2},
+    "cross-encoder": {"negatives_per_query": 3},
 }
 """By name: a method and its settings; each finds negatives, takes turns or changes its stage within a few steps."""
 
@@ -59,6 +62,8 @@ class Task:
 def go(case: str, task: Task, out: Path, *, progress: Progress = silent, **changes: Any) -> Outcome:
     """Train as a case has it, but for changes of the method or the trainer."""
     settings = {"batch": 7, "query_length": 16, "document_length": 16, **CASES[case]}
+    if case == "cross-encoder":
+        return _go_alone(task, out, **changes)
     method = str(settings.pop("method"))
     if hasattr(METHODS[method], "ranker"):
         settings["ranker"] = str(task.ranker)
@@ -70,6 +75,18 @@ def go(case: str, task: Task, out: Path, *, progress: Progress = silent, **chang
     given: dict[str, Any] = {"corpus": task.collection, "index": task.index if method == "adore" else None}
     made = METHODS[method](**settings)
     return learn(method, str(task.model), data, sets, made, optimising, out, progress=progress, **given)
+
+
+def _go_alone(task: Task, out: Path, **changes: Any) -> Outcome:
+    """Train the cross-encoder by itself, judged by its loss on one batch."""
+    data, _ = read_data([task.collection], DataSettings(negatives=[task.run]), 0)
+    made = CrossEncoderSettings(batch=7, **CASES["cross-encoder"])
+    recipe = CrossEncoderRecipe(CrossEncoder.load(str(task.ranker), device="cpu"), data, made)
+
+    def evaluate() -> float:
+        return -recipe.loss(recipe.batch(0, 0, 1), 0).total.item()
+
+    return train(recipe, replace(OPTIMISING, **changes), out, evaluate=evaluate)
 
 
 def state(out: Path) -> dict[str, Any]:

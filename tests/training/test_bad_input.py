@@ -23,7 +23,7 @@ from retrieval.training.settings import DataSettings  # noqa: E402
 from tests.training.making import make_collection, make_dense  # noqa: E402
 from tests.training.methods import CASES, OPTIMISING, Task, go, state, told  # noqa: E402
 
-METHOD_CASES = [case for case in CASES if case not in ("cached", "lora")]
+METHOD_CASES = [case for case in CASES if case not in ("cached", "lora", "cross-encoder")]
 
 
 @pytest.fixture(scope="module")

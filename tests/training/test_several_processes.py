@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 # Nothing depends on them: a softmax over a query's keys, or over a list, takes no notice of what is added to all.
 # Their gradients are rounding errors, of which AdamW makes steps like any other.
-_WITHOUT_EFFECT = ("key.bias", "ranker.model.classifier.bias", "selection.layers.2.bias")
+_WITHOUT_EFFECT = ("key.bias", "model.classifier.bias", "selection.layers.2.bias")
 
 CHANGES = {"patience": 2}
 

@@ -22,6 +22,7 @@ from retrieval.rerank.neural.cross_encoder import CrossEncoder
 from retrieval.training.batches import Batch, Draw, draw
 from retrieval.training.data import TrainingData
 from retrieval.training.dev import DevSet
+from retrieval.training.gathering import gathered, processes, shares
 from retrieval.training.losses.contrastive import contrastive
 from retrieval.training.losses.distillation import kl_divergence, margin_mse
 from retrieval.training.pairs import batching, in_order, list_pairs, pair_batches
@@ -55,8 +56,8 @@ class CrossEncoderRecipe(Recipe):
         return {**asdict(self._settings), **self._origin}
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
-        """Queries with a positive and negatives each."""
-        return draw(self._data, self._draw, step, rank=rank, world=world)
+        """Queries with a positive and negatives each: of all processes, each of which scores a share of the lists."""
+        return draw(self._data, self._draw, step)
 
     def save(self, folder: Path) -> None:
         """A folder that `retrieval`, sentence-transformers and transformers load."""
@@ -65,9 +66,7 @@ class CrossEncoderRecipe(Recipe):
     def loss(self, batch: Batch, step: int) -> StepLoss:
         """All terms of a batch; the log also says how often the positive comes first."""
         s = self._settings
-        pairs = list_pairs(batch, self._data.texts)
-        places, features = pair_batches(self.model, pairs, s.pair_length)
-        scores = in_order([self.model(each) for each in features], places).view(len(batch.examples), -1)
+        scores = self._scores(batch)
         known = batch.own(batch.known).to(scores.device)
         parts: dict[str, Tensor] = {}
         if s.softmax:
@@ -79,6 +78,16 @@ class CrossEncoderRecipe(Recipe):
         total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         figures = {"positive_first": (scores.argmax(dim=1) == 0).float().mean().item()}
         return StepLoss(total, {name: part.item() for name, part in parts.items()}, figures)
+
+    def _scores(self, batch: Batch) -> Tensor:
+        """(b, 1 + k) of each query's list."""
+        n, (rank, world) = len(batch.examples), processes()
+        own, pairs = shares(n, rank, world), list_pairs(batch, self._data.texts)
+        width = len(pairs) // n
+        mine = [pair for place in own for pair in pairs[place * width : (place + 1) * width]]
+        places, features = pair_batches(self.model, mine, self._settings.pair_length)
+        scores = in_order([self.model(each) for each in features], places).view(len(own), -1)
+        return gathered(scores, n, rank, world)
 
     def _taught(self, scores: Tensor, teacher: Tensor, known: Tensor) -> dict[str, Tensor]:
         """What the teacher says of the queries that it knows, where no positive stands among the negatives."""
