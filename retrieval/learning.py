@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from retrieval.rerank.neural.cross_encoder import CrossEncoder
     from retrieval.training.data import TrainingData
     from retrieval.training.dev import DevSet
-    from retrieval.training.recipes import Recipe
+    from retrieval.training.recipes.dense import DenseRecipe
     from retrieval.training.trainer import Outcome
 
 __all__ = ["METHODS", "IndexedDocuments", "learn", "learn_ranker", "needs_torch", "read_data"]
@@ -148,6 +148,8 @@ def learn(
         "progress": progress,
     }
     recipe, evaluate = prepare(method, encoder, data, sets, settings, **given)
+    if sets:
+        recipe.origin["dev"] = [dev.fingerprint() for dev in sets]
     return train(recipe, optimising, out, evaluate=evaluate if sets else None, restart=restart, progress=progress)
 
 
@@ -209,7 +211,7 @@ def needs_torch() -> None:
         raise MissingExtraError("torch", "models", "training") from error
 
 
-Prepared = tuple["Recipe", Callable[[], float]]
+Prepared = tuple["DenseRecipe", Callable[[], float]]
 
 
 def _prepare(
@@ -226,13 +228,15 @@ def _prepare(
 ) -> Prepared:
     """A recipe, and what says how good its model is."""
     from retrieval.encoders.neural.dual import DualEncoder
+    from retrieval.rerank.neural.cross_encoder import CrossEncoder
     from retrieval.training.recipes.dense import evaluator
 
     models: dict[str, Any] = {}
     if isinstance(settings, RankerSettings) and not _is_dual(settings):
         models["ranker"] = _ranker(settings.ranker, settings.seed, device)
     if isinstance(settings, TasBalancedSettings):
-        models["ranker"] = _ranker(settings.ranker, settings.seed, device) if settings.ranker else None
+        # A new head knows nothing, and here it would teach.
+        models["ranker"] = CrossEncoder.load(settings.ranker, device=device) if settings.ranker else None
         teacher = settings.batch_teacher
         models["batch_teacher"] = DualEncoder.load(teacher, device=device).requires_grad_(False) if teacher else None
     recipe = _recipe(method)(encoder, data, settings, folder=folder, progress=progress, **models)
@@ -302,14 +306,18 @@ def _prepare_adore(
     *,
     corpus: Path | None,
     index: Path | None,
+    device: str | None,
     folder: Path,
     progress: Progress,
     **unused: Any,
 ) -> Prepared:
+    from retrieval.training.gathering import first_alone
     from retrieval.training.recipes.adore import AdoreRecipe, frozen_evaluator
 
     assert isinstance(settings, AdoreSettings)
-    documents = IndexedDocuments(_index_of(encoder, folder / "index", corpus, index, progress), data.ids)
+    with first_alone(device):
+        opened = _index_of(encoder, folder / "index", corpus, index, progress)
+    documents = IndexedDocuments(opened, data.ids)
     recipe = AdoreRecipe(encoder, data, settings, index=documents, folder=folder, progress=progress)
     return recipe, frozen_evaluator(encoder, data, documents, sets)
 
@@ -353,6 +361,10 @@ class IndexedDocuments:
         there = np.arange(found.shape[1]) < hits.counts[:, None]
         found[there] = self._rows[np.minimum(hits.ordinals[there], len(self._rows) - 1)]
         return found
+
+    def has(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(m,) whether the index has such documents."""
+        return self._ordinals[rows] >= 0
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(m, d) of documents that the index has."""

@@ -1,5 +1,6 @@
 """Dev data: how good a model is while it learns, by searching all documents exactly."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,15 @@ class DevSet:
     qrels: Mapping[str, Mapping[str, int]]
     documents: Mapping[str, str]
     notes: Sequence[str] = field(default_factory=list)
+
+    def fingerprint(self) -> str:
+        """A digest of queries, judgements and documents: scores of other dev data cannot be compared."""
+        digest = hashlib.sha256()
+        for query in self.queries:
+            digest.update(repr((query.id, query.text, sorted(self.qrels[query.id].items()))).encode())
+        for id_, text in self.documents.items():
+            digest.update(f"{id_}\0{text}\0".encode())
+        return f"sha256:{digest.hexdigest()}"
 
     def score(self, run: Run, name: str = "nDCG@10") -> float:
         """The mean of a measure over the queries."""

@@ -8,13 +8,15 @@ Gradients are averaged after the backward pass, all at once, and not by Distribu
 one forward pass for each backward one, of all parameters, which a retriever and a ranker in turns do not give it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["average_gradients", "gathered", "processes", "share_weights", "shares"]
+__all__ = ["average_gradients", "first_alone", "gathered", "processes", "share_weights", "shares"]
 
 
 def processes() -> tuple[int, int]:
@@ -22,6 +24,15 @@ def processes() -> tuple[int, int]:
     if not (distributed.is_available() and distributed.is_initialized()):
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
+
+
+@contextmanager
+def first_alone(device: str | None) -> Iterator[None]:
+    """What is done within is done by the first process, and only then by the others, which find what it left."""
+    from accelerate import PartialState
+
+    with PartialState(cpu=device == "cpu").main_process_first():
+        yield
 
 
 def shares(n: int, rank: int, world: int) -> list[int]:

@@ -265,3 +265,37 @@ def test_adore_goes_on_only_on_its_index(task: Task, collection: Path, tmp_path:
     undone(out)
     with pytest.raises(TrainingError, match="index was"):
         go("adore", replace(task, index=tmp_path / "other"), out, steps=3)
+
+
+def test_a_run_goes_on_only_with_its_dev_data(task: Task, tmp_path: Path) -> None:
+    """Scores of others cannot be compared with its best."""
+    from tests.training.training import undone
+
+    def run(queries: int) -> None:
+        data, sets = read_data([task.collection], DataSettings(dev="test"), 0)
+        sets = [replace(dev, queries=dev.queries[:queries]) for dev in sets]
+        made = METHODS["dense"](batch=4)
+        learn("dense", str(task.model), data, sets, made, replace(OPTIMISING, steps=2), tmp_path / "out")
+
+    run(20)
+    undone(tmp_path / "out")
+    with pytest.raises(TrainingError, match="dev was"):
+        run(10)
+
+
+def test_a_teacher_has_learned(task: Task, tmp_path: Path) -> None:
+    """An encoder without a head would get a new one, which knows nothing."""
+    with pytest.raises(ModelError, match="is no cross-encoder"):
+        go("tas-b", replace(task, ranker=task.model), tmp_path)
+
+
+def test_adore_passes_over_positives_that_its_index_lacks(task: Task, collection: Path, tmp_path: Path) -> None:
+    """An index may be of a part of the corpus."""
+    import retrieval
+
+    lines = (collection / "corpus.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "part.jsonl").write_text("".join(lines[:30]))
+    retrieval.Index.build(
+        tmp_path / "part.jsonl", tmp_path / "index", lexical=False, dense=str(task.model), device="cpu"
+    )
+    assert go("adore", replace(task, index=tmp_path / "index"), tmp_path / "out", steps=2).steps == 2

@@ -42,8 +42,11 @@ class FrozenIndex(Protocol):
     def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """(n, k) rows of the documents found, best first; -1 where there are fewer, or the data has no such row."""
 
+    def has(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(m,) whether there are such documents."""
+
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(m, d) of documents."""
+        """(m, d) of documents that are there and have a text."""
 
 
 class AdoreRecipe(DenseRecipe):
@@ -71,7 +74,7 @@ class AdoreRecipe(DenseRecipe):
         super().__init__(model.with_query_side(), data, settings, folder=folder, progress=progress)
         self.origin["index"] = index.fingerprint
         self._index, self._adore = index, settings
-        self.data = _with_vectors(data)
+        self.data = _with_vectors(data, index)
 
     def loss(self, batch: Step, step: int) -> StepLoss:
         """LambdaRank over what each query finds now; a positive that it does not find stands behind all of it."""
@@ -90,9 +93,10 @@ class AdoreRecipe(DenseRecipe):
         return StepLoss(total, {"lambda_rank": total.item()}, _figures(relevant[:, : found.shape[1]], examples))
 
 
-def _with_vectors(data: TrainingData) -> TrainingData:
-    """The data without positives that have no text, and so no vector."""
-    kept = [(example, tuple(row for row in example.positives if data.texts[row].strip())) for example in data.examples]
+def _with_vectors(data: TrainingData, index: FrozenIndex) -> TrainingData:
+    """The data without positives that the index lacks, or that have no text, and so no vector."""
+    there = index.has(np.arange(len(data.texts))) & np.array([bool(text.strip()) for text in data.texts])
+    kept = [(example, tuple(row for row in example.positives if there[row])) for example in data.examples]
     examples = [replace(example, positives=positives) for example, positives in kept if positives]
     if not examples:
         raise InputError("no positive of a training query has a vector in the index")
