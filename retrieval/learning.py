@@ -331,7 +331,10 @@ def _index_of(encoder: "DualEncoder", own: Path, corpus: Path | None, index: Pat
     try:
         return Index.open(own)
     except ArtifactMissingError:
-        return Index.build(corpus, own, lexical=False, dense=encoder.name, on_error="skip", progress=show)
+        device = str(encoder.device)
+        return Index.build(
+            corpus, own, lexical=False, dense=encoder.name, device=device, on_error="skip", progress=show
+        )
 
 
 class IndexedDocuments:

@@ -83,7 +83,8 @@ class Checkpoints:
     @staticmethod
     def last(folder: Path) -> tuple[int, Best | None]:
         """The step of the last checkpoint in a folder, and the best model that it names; 0 and None without one."""
-        if not (committed := sorted(folder.glob(f"step-*/{_ABOUT}"))):
+        committed = sorted(path for path in folder.glob(f"step-*/{_ABOUT}") if path.parent.suffix != _NEW)
+        if not committed:
             return 0, None
         about = json.loads(committed[-1].read_text())
         return about["step"], Best(**about["best"]) if about["best"] else None

@@ -253,6 +253,11 @@ def _accelerator(settings: TrainerSettings) -> Any:
     except ImportError as error:
         raise MissingExtraError("accelerate", "train", "training") from error
     is_cpu = settings.device == "cpu"
+    if settings.device and settings.device.startswith("cuda:"):
+        raise InputError(
+            f"{settings.device}: which GPU is used is for the launcher to say",
+            hint="CUDA_VISIBLE_DEVICES=1, and --device cuda",
+        )
     if settings.precision == "fp16" and (is_cpu or not torch.cuda.is_available()):
         raise InputError("fp16 needs a GPU", hint="--precision bf16, or no")
     # It is one for the process, and another run in it may want another precision.

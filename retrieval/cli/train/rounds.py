@@ -7,7 +7,7 @@ import typer
 
 from retrieval.cli.console import print_json, progress, say
 from retrieval.cli.options import DeviceOption, JsonOption, RestartOption, ThreadsOption
-from retrieval.cli.train.telling import draw_curves, use_threads
+from retrieval.cli.train.telling import draw_curves, is_spokesman, use_threads
 from retrieval.learning import needs_torch
 from retrieval.rounds import Round, read_job, run_job
 from retrieval.training.plotting import needs_matplotlib
@@ -48,11 +48,12 @@ def rounds(
 
     def tell(number: int, each: Round, outcome: "Outcome") -> None:
         best = f", best at step {outcome.best.step}: dev nDCG@10 {outcome.best.score:.4f}" if outcome.best else ""
-        say(f"round {number}, {each.method}: {outcome.model}, {outcome.steps} steps{best}")
+        if is_spokesman():
+            say(f"round {number}, {each.method}: {outcome.model}, {outcome.steps} steps{best}")
         if plot:
             draw_curves(outcome.model.parent)
 
     with progress() as show:
         outcomes = run_job(found, out, restart=restart, progress=show, on_round=tell)
-    if json:
+    if json and is_spokesman():
         print_json([{"model": str(one.model), "steps": one.steps, "best": one.best} for one in outcomes])

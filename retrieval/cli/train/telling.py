@@ -1,5 +1,6 @@
 """What every command that trains says, and how it uses the machine."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,15 +12,22 @@ if TYPE_CHECKING:
     from retrieval.training.dev import DevSet
     from retrieval.training.trainer import Outcome
 
-__all__ = ["draw_curves", "report", "tell", "use_threads"]
+__all__ = ["draw_curves", "is_spokesman", "report", "tell", "use_threads"]
 
 
 def draw_curves(folder: Path) -> None:
     """Write curves.png of a run's folder."""
+    if not is_spokesman():
+        return
     from retrieval.training.plotting import plot_log
 
     plot_log(folder / "log.jsonl", folder / "curves.png", title=folder.name)
     say(f"curves: {folder / 'curves.png'}")
+
+
+def is_spokesman() -> bool:
+    """Whether this process, of those that `accelerate launch` or torchrun started, is the one that talks."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def use_threads(threads: int | None) -> None:
@@ -32,6 +40,8 @@ def use_threads(threads: int | None) -> None:
 
 def report(training: "TrainingData", sets: Sequence["DevSet"]) -> None:
     """What there is to learn from, and what was found wrong with it."""
+    if not is_spokesman():
+        return
     for note in (*training.notes, *(note for dev in sets for note in dev.notes)):
         say(f"note: {note}")
     dev = ", ".join(f"{len(dev.queries)} of {dev.name}" for dev in sets) or "none"
@@ -40,6 +50,8 @@ def report(training: "TrainingData", sets: Sequence["DevSet"]) -> None:
 
 def tell(outcome: "Outcome", *, json: bool) -> None:
     """What came of it."""
+    if not is_spokesman():
+        return
     best = f", the best of step {outcome.best.step}: dev nDCG@10 {outcome.best.score:.4f}" if outcome.best else ""
     say(f"{outcome.model}: {outcome.steps} steps{best}")
     if json:
