@@ -10,7 +10,7 @@ import orjson
 from numpy.typing import NDArray
 
 from retrieval.index.artifact import DELETED, FIELDS, Artifact, open_sparse
-from retrieval.index.dense.approximate import write_dense_index
+from retrieval.index.dense.approximate import INDEX, write_dense_index
 from retrieval.index.dense.builder import VectorWriter
 from retrieval.index.dense.vectors import VectorReader
 from retrieval.index.documents.fingerprint import Fingerprint
@@ -176,6 +176,8 @@ class _Change:
     def _staged_segment(self) -> Iterator[_Segment]:
         if self._staged is None:
             return
+        # What an interrupted call has left of an index may be half of one, or of another kind.
+        (self._writer.path / self._staged.name / INDEX).unlink(missing_ok=True)
         ledger = Ledger(self._writer.path)
         ledger.add(self._staged.name)
         folder = ledger.folder(self._staged.name)

@@ -53,7 +53,7 @@ def new_index(factory: str, dimensions: int) -> Any:
     # Signs are compared by the number that differ, whatever the metric, but FAISS wants to hear of distances then.
     metric = faiss.METRIC_L2 if "LSH" in factory else faiss.METRIC_INNER_PRODUCT
     index = faiss.index_factory(dimensions, factory, metric)
-    if isinstance(index, faiss.IndexRefine | faiss.IndexIDMap | faiss.IndexIDMap2):
+    if isinstance(_core(faiss, index), faiss.IndexRefine | faiss.IndexIDMap | faiss.IndexIDMap2):
         raise InputError(
             f"{factory!r} brings its own refinement or ids",
             hint="leave them out: what is found is scored again from the stored vectors, and ids are the documents'",
@@ -170,7 +170,11 @@ class FaissIndex:
             return float(width / core.nlist * core.ntotal * core.code_size)
         if self.keeps_candidates:
             return float(width * core.hnsw.nb_neighbors(0) * core.storage.sa_code_size())
-        return float(core.ntotal * core.sa_code_size())
+        try:
+            code = core.sa_code_size()
+        except RuntimeError:  # of whole vectors in a form of its own
+            code = 4 * core.d
+        return float(core.ntotal * code)
 
     def candidates(
         self,
@@ -213,9 +217,10 @@ class FaissIndex:
             return self._parameters_on_gpus(faiss, width)
         if selector:
             return _parameters(faiss, self._form, width, selector)
-        if self._unfiltered[0] != width:
-            self._unfiltered = (width, _parameters(faiss, self._form, width, None))
-        return self._unfiltered[1]
+        kept = self._unfiltered  # another thread may put its own there
+        if kept[0] != width:
+            kept = self._unfiltered = (width, _parameters(faiss, self._form, width, None))
+        return kept[1]
 
     def _parameters_on_gpus(self, faiss: Any, width: int) -> Any:
         """None where the index itself is set: several GPUs take no parameters with a search."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.index.dense.exact import Propose
+from retrieval.index.dense.exact import Propose, propose_on_cpu
 from retrieval.index.dense.faiss_index import GPU_MOST, FaissIndex, import_faiss
 
 __all__ = ["build_cagra", "clone_to_gpus", "faiss_gpus", "on_gpus", "propose_in_torch", "propose_on_gpu"]
@@ -18,7 +18,7 @@ _LOG = logging.getLogger("retrieval")
 
 # Memory of a GPU that FAISS takes for what is passing, and vectors that torch compares at once.
 _TEMPORARY_BYTES = 256 << 20
-_ROWS_AT_ONCE = 1 << 18
+_ROWS_AT_ONCE, _QUERIES_AT_ONCE = 1 << 18, 256
 # Of several GPUs each holds all of an index that is smaller, and takes a share of the queries; else a share of it.
 _REPLICATED_BYTES = 4 << 30
 # Links of a vector in CAGRA's graph, and before it is pruned.
@@ -36,17 +36,36 @@ def propose_on_gpu(vectors: NDArray[np.float32], device: str | None) -> Propose 
         return None
     try:
         if gpus := faiss_gpus():
-            wanted = gpus if device in (None, "cuda") else [int(str(device).partition(":")[2])]
-            return _propose_in_faiss(vectors, wanted)
+            return _or_on_cpu(_propose_in_faiss(vectors, _numbers(device, gpus)), vectors)
         torch = _torch(import_it=device is not None)
         if torch and torch.cuda.is_available():
-            return propose_in_torch(vectors, device or "cuda")
+            return _or_on_cpu(propose_in_torch(vectors, device or "cuda"), vectors)
     except RuntimeError as error:  # no memory, most of all
         _warn_once(device or "cuda", _reason(error))
         return None
     if device is not None:
         _warn_once(device, "there is none")
     return None
+
+
+def _numbers(device: str | None, gpus: list[int]) -> list[int]:
+    """The GPUs that a device means."""
+    return gpus if device in (None, "cuda") else [int(str(device).partition(":")[2])]
+
+
+def _or_on_cpu(propose: Propose, vectors: NDArray[np.float32]) -> Propose:
+    """The same, one search at a time; on the CPU where the GPU has no memory for one."""
+    one_at_a_time = Lock()
+
+    def attempt(queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        try:
+            with one_at_a_time:
+                return propose(queries, k)
+        except RuntimeError as error:
+            _warn_once("cuda", _reason(error))
+            return propose_on_cpu(vectors, import_faiss().omp_get_max_threads())(queries, k)
+
+    return attempt
 
 
 def _reason(error: RuntimeError) -> str:
@@ -108,14 +127,13 @@ def _propose_in_faiss(vectors: NDArray[np.float32], gpus: list[int]) -> Propose:
     faiss = import_faiss()
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(vectors)
-    index, one_at_a_time = clone_to_gpus(flat, gpus), Lock()
+    index = clone_to_gpus(flat, gpus)
 
     def propose(queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         if k > GPU_MOST:
             scores, rows = faiss.knn(queries, vectors, k, faiss.METRIC_INNER_PRODUCT)
             return scores, rows
-        with one_at_a_time:  # a GPU's temporary memory is for one search
-            scores, rows = index.search(queries, k)
+        scores, rows = index.search(queries, k)
         return scores, rows
 
     return propose
@@ -136,6 +154,12 @@ def propose_in_torch(vectors: NDArray[np.float32], device: str) -> Propose:
     ]
 
     def propose(queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        parts = [
+            best_of(queries[start : start + _QUERIES_AT_ONCE], k) for start in range(0, len(queries), _QUERIES_AT_ONCE)
+        ]
+        return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
+
+    def best_of(queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         asked = torch.from_numpy(queries).to(device)
         scores = torch.empty((len(queries), 0), device=device)
         rows = torch.empty((len(queries), 0), dtype=torch.int64, device=device)
@@ -155,7 +179,7 @@ def on_gpus(index: FaissIndex, device: str | None) -> FaissIndex:
     if (device is not None and not device.startswith("cuda")) or not (gpus := faiss_gpus()):
         return index
     try:
-        return index.moved(lambda inner: clone_to_gpus(inner, gpus))
+        return index.moved(lambda inner: clone_to_gpus(inner, _numbers(device, gpus)))
     except RuntimeError as error:
         _warn_once(device or "cuda", _reason(error))
         return index
@@ -173,8 +197,12 @@ def build_cagra(vectors: NDArray[np.float32]) -> Any:
     resources, config = faiss.StandardGpuResources(), faiss.GpuIndexCagraConfig()
     resources.setTempMemory(_TEMPORARY_BYTES)
     config.graph_degree, config.intermediate_graph_degree = _CAGRA_LINKS, _CAGRA_FIRST
-    built = faiss.GpuIndexCagra(resources, vectors.shape[1], faiss.METRIC_INNER_PRODUCT, config)
-    built.train(vectors)
-    searched = faiss.IndexHNSWCagra()
-    built.copyTo(searched)
+    try:
+        built = faiss.GpuIndexCagra(resources, vectors.shape[1], faiss.METRIC_INNER_PRODUCT, config)
+        built.train(vectors)
+        searched = faiss.IndexHNSWCagra()
+        built.copyTo(searched)
+    except RuntimeError as error:
+        _LOG.warning("the GPU builds no graph: %s", _reason(error))
+        return None
     return searched

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from retrieval.errors import InputError
 from retrieval.index.dense.options import AUTO, FLAT, DenseOptions
 
-__all__ = ["KINDS", "Kind", "candidates", "check_kind", "check_memory", "kind_of", "names"]
+__all__ = ["CAGRA", "KINDS", "Kind", "candidates", "check_kind", "check_memory", "kind_of", "names"]
 
 # Below so many vectors a segment is searched exactly: nothing is faster, and there is too little to learn from.
 _FEWEST = 1_000
@@ -43,13 +43,12 @@ def _codes(d: int) -> str:
 
 _HNSW_LINKS = 32
 
+CAGRA = "cagra"
+"""The kind that takes a GPU to build."""
+
 KINDS = {
     # The graph alone is stored: its vectors are those of the segment, where they are.
     "hnsw": Kind(
-        factory=lambda n, d: f"HNSW{_HNSW_LINKS},Flat", bytes_per_vector=lambda d: 4 * d + 8 * _HNSW_LINKS + 16
-    ),
-    # Built on a GPU, searched on either; without one it is hnsw.
-    "cagra": Kind(
         factory=lambda n, d: f"HNSW{_HNSW_LINKS},Flat", bytes_per_vector=lambda d: 4 * d + 8 * _HNSW_LINKS + 16
     ),
     "ivf": Kind(factory=lambda n, d: f"IVF{_lists(n)},Flat", bytes_per_vector=lambda d: 4 * d + 8),
@@ -63,7 +62,10 @@ KINDS = {
 }
 """All but `flat`. Codes that lose something propose documents, which are scored again from the stored vectors."""
 
-# The fastest first, as benchmarks/dense.py had them; the last is the smallest.
+# Built on a GPU, searched on either; without one it is made as hnsw.
+KINDS[CAGRA] = KINDS["hnsw"]
+
+# The fastest first, as benchmarks/dense.py had them.
 _BY_SPEED = ("ivf-pq", "hnsw", "ivf-rabitq")
 
 

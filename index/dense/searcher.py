@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ _FEW = 0.1
 # So much wider than that is a filtered search.
 _APART = 2
 
+# Of a component: products with stored vectors, which are held to the like, stay finite.
+_LONGEST = 1e18
+
 
 class _Part:
     """The vectors of a segment as a search sees them: all of them, checked when they are first needed."""
@@ -36,6 +40,7 @@ class _Part:
         self.entry = entry
         self._indexes: dict[str | None, FaissIndex] = {}
         self._on_gpu: dict[str | None, Propose | None] = {}
+        self._moving = Lock()  # several threads may come to the first search at once
 
     @cached_property
     def ordinals(self) -> NDArray[np.int64]:
@@ -47,14 +52,16 @@ class _Part:
 
     def index_on(self, device: str | None) -> FaissIndex:
         """Its index, on a GPU where there is one that can hold it."""
-        if device not in self._indexes:
-            self._indexes[device] = on_gpus(self.index, device)
-        return self._indexes[device]
+        with self._moving:
+            if device not in self._indexes:
+                self._indexes[device] = on_gpus(self.index, device)
+            return self._indexes[device]
 
     def propose(self, device: str | None, threads: int) -> Propose:
         """What finds candidates for an exact search among all its vectors."""
-        if device not in self._on_gpu:
-            self._on_gpu[device] = propose_on_gpu(self.reader.all, device)
+        with self._moving:
+            if device not in self._on_gpu:
+                self._on_gpu[device] = propose_on_gpu(self.reader.all, device)
         return self._on_gpu[device] or propose_on_cpu(self.reader.all, threads)
 
     def effort(self, k: int) -> Effort | None:
@@ -153,8 +160,10 @@ class DenseSearcher:
             raise InputError(f"query vectors must be (n, {self.dimensions}); got {queries.shape}")
         with np.errstate(over="ignore"):
             queries = np.ascontiguousarray(queries, dtype=np.float32)
-        if not np.isfinite(queries).all():
-            raise InputError("query vectors must be finite in float32")
+        if not (np.abs(queries) <= _LONGEST).all():
+            raise InputError(f"query vectors must be finite, and no component above {_LONGEST:g}")
+        if k < 0:
+            raise InputError(f"k must be at least 0; got {k}")
         allowed = self._live if allowed is None else allowed
         asked = _Asked(queries, k, threads, device, allowed, exact)
         found = [self._search_part(part, asked) for part in self._parts]

@@ -248,10 +248,15 @@ def _exact(value: Any) -> Any:
 
 
 def prompt_of(model: Any, side: str) -> str | None:
-    """What sentence-transformers puts in front of a text of this side."""
+    """What a model of sentence-transformers declares to be put in front of a text of this side.
+
+    Of several names for it the first that is not empty counts: sentence-transformers gives every model an empty prompt
+    for `document`, also one that calls its own `passage`.
+    """
     names = ("query",) if side == "query" else _DOCUMENT_PROMPTS
-    found = next((name for name in names if name in model.prompts), model.default_prompt_name)
-    prompt: str | None = model.prompts.get(found)
+    declared = [name for name in names if name in model.prompts]
+    found = next((name for name in declared if model.prompts[name]), None)
+    prompt: str | None = model.prompts.get(found or (declared[0] if declared else model.default_prompt_name))
     return prompt
 
 

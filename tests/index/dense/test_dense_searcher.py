@@ -11,7 +11,7 @@ from retrieval.index.dense import gpu
 from retrieval.index.dense.approximate import write_dense_index
 from retrieval.index.dense.builder import VectorWriter
 from retrieval.index.dense.exact import propose_on_cpu
-from retrieval.index.dense.faiss_index import FaissIndex, build_index
+from retrieval.index.dense.faiss_index import FaissIndex, build_index, new_index
 from retrieval.index.dense.options import DenseOptions
 from retrieval.index.dense.searcher import DenseSearcher
 from retrieval.index.dense.vectors import VectorReader
@@ -234,3 +234,31 @@ def test_a_gpu_without_memory_leaves_the_work_to_the_cpu(
         assert gpu.on_gpus(index, "cuda") is index
         assert gpu.propose_on_gpu(vectors, "cuda") is None
     assert caplog.text.count("out of memory on device 0") == 1
+
+
+@pytest.mark.parametrize("factory", ["PCA8,IDMap,Flat", "IDMap,Flat", "IVF4,Flat,Refine(SQ8)"])
+def test_an_index_with_ids_or_refinement_of_its_own_is_refused(factory: str) -> None:
+    """Wherever in the string they stand."""
+    pytest.importorskip("faiss")
+    with pytest.raises(InputError, match="refinement or ids"):
+        new_index(factory, 16)
+
+
+def test_a_graph_that_does_not_tell_its_size_is_searched_all_the_same(tmp_path: Path) -> None:
+    """FAISS' NSG."""
+    pytest.importorskip("faiss")
+    vectors = random_vectors(2_000, 16, 1)
+    with VectorWriter(tmp_path, 16) as writer:
+        writer.add(np.arange(2_000), vectors)
+        writer.sync()
+    entry = write_dense_index(tmp_path, DenseOptions(index="NSG16,Flat", recall=0.8))
+    assert entry is not None
+    assert entry.factory == "NSG16,Flat"
+
+
+@pytest.mark.parametrize(("query", "k", "said"), [(np.inf, 1, "finite"), (3e38, 1, "above"), (1.0, -1, "at least 0")])
+def test_a_search_that_cannot_be_is_refused(tmp_path: Path, query: float, k: int, said: str) -> None:
+    """And says what is wrong."""
+    made = make(tmp_path, random_vectors(50, 8, 1))
+    with pytest.raises(InputError, match=said):
+        made.search(np.full((1, 8), query, dtype=np.float32), k)

@@ -46,6 +46,13 @@ def test_prompts_are_the_models_own(make_model: Callable[..., Path]) -> None:
     assert ours.card.prompts == {"query": "aurora ", "document": "storm "}
 
 
+def test_a_model_may_call_its_document_prompt_otherwise(make_model: Callable[..., Path]) -> None:
+    """sentence-transformers puts an empty prompt for documents beside `passage`, which is the one that counts."""
+    ours, theirs = DenseEncoder(str(make_model(query="", passage="storm "))), DenseEncoder(str(make_model()))
+    found = ours.encode_documents(["sky"], lambda done: None)
+    np.testing.assert_allclose(found, theirs.encode_documents(["storm sky"], lambda done: None), atol=1e-6)
+
+
 def test_a_model_that_compares_by_inner_product_is_not_normalised(make_model: Callable[..., Path]) -> None:
     """Its vectors keep their lengths."""
     encoder = load_encoder(str(make_model(similarity="dot")))
