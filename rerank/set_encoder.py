@@ -1,0 +1,231 @@
+"""Passages of a query to scores, by a set-encoder, which reads them side by side."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.encoders.models import evaluating, locate, model_name, weights_digest
+from retrieval.encoders.runtimes.pipeline import Batching, tokenized_batches
+from retrieval.encoders.runtimes.precision import choose
+from retrieval.errors import InputError, ModelError
+from retrieval.rerank.cross_encoder import ScorerCard
+from retrieval.streams import windows
+
+if TYPE_CHECKING:
+    from retrieval.rerank.neural.set_encoder import Member, SetEncoder
+
+__all__ = ["AT_ONCE", "SetCard", "SetScorer", "score_sets", "set_blocks"]
+
+_LOG = logging.getLogger("retrieval")
+
+# Passages of one set that see each other, at most: their states are all in memory.
+AT_ONCE = 1000
+# Sets that go through the model together, so that small ones fill its batches: of so many characters, about.
+_SETS, _CHARACTERS = 256, 1 << 17
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetCard(ScorerCard):
+    """What decides the scores; results keep it.
+
+    Attributes:
+        query_length: tokens of a query that are read.
+        document_length: tokens of a passage that are read.
+        at_once: passages of a set that see each other, at most.
+    """
+
+    query_length: int
+    document_length: int
+    at_once: int
+
+
+class SetScorer:
+    """A set-encoder that is loaded and run; by torch, which alone runs such models.
+
+    Args:
+        model: a local folder or a model of the Hugging Face hub.
+        device: torch's name of a device; None takes the best there is.
+        precision: `fp32`, `bf16`, `fp16`, or `auto`, which None stands for.
+        query_length: tokens of a query that are read; None takes what the model says.
+        document_length: tokens of a passage that are read; None takes what the model says.
+        batch_tokens: tokens that go through a layer together, padding included; None takes what suits the device.
+        at_once: passages of a set that see each other, at most; a larger set is dealt out to several, see
+            `score_sets`.
+
+    Raises:
+        InputError: an unknown precision, int8, or a number out of range.
+        MissingExtraError: torch or transformers is not installed.
+        ModelError: the model cannot be found or loaded, or is no set-encoder.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        device: str | None = None,
+        precision: str | None = None,
+        query_length: int | None = None,
+        document_length: int | None = None,
+        batch_tokens: int | None = None,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        _check(at_once)
+        locate(model)  # whose package brings torch, which is asked for next
+        choice = choose(precision, "torch", device)
+        from retrieval.rerank.neural.set_encoder import SetEncoder
+
+        self._model = SetEncoder.load(model, device=choice.device).eval().set_lengths(query_length, document_length)
+        weights = weights_digest(self._model)
+        self._model.set_precision(choice.precision)
+        self._batching, self._at_once = choice.batching(batch_tokens), at_once
+        self.card = SetCard(
+            model=model_name(model),
+            weights=weights,
+            revision=self._model.revision,
+            max_length=self._model.max_length,
+            precision=choice.precision,
+            runtime="torch",
+            query_length=self._model.query_length,
+            document_length=self._model.document_length,
+            at_once=at_once,
+        )
+
+    def scores(self, query: str, passages: Sequence[str]) -> Scores:
+        """(n,) float32, of each passage of a query among the others, in their order; none of no passage.
+
+        Higher is better; scores may be any number, and can be compared within one set alone.
+
+        Raises:
+            ModelError: a score is no number, as where float16 is too narrow for a model.
+        """
+        return self.scores_of([query], [passages])[0]
+
+    def scores_of(
+        self,
+        queries: Sequence[str],
+        lists: Sequence[Sequence[str]],
+        on_batch: Callable[[int], None] = lambda done: None,
+    ) -> list[Scores]:
+        """The same of several queries with a list of passages each; `on_batch` hears how many more passages are done.
+
+        Raises:
+            InputError: there are not as many lists as queries.
+            ModelError: a score is no number.
+        """
+        return score_sets(self._model, queries, lists, self._batching, on_batch, at_once=self._at_once)
+
+
+def score_sets(
+    model: "SetEncoder",
+    queries: Sequence[str],
+    lists: Sequence[Sequence[str]],
+    batching: Batching,
+    on_batch: Callable[[int], None] = lambda done: None,
+    *,
+    at_once: int = AT_ONCE,
+    max_length: int | None = None,
+) -> list[Scores]:
+    """The same of a model at hand, as it is now, without dropout.
+
+    A set of more passages than `at_once` is dealt out in turns to as few sets of like size as can hold it, so that each
+    has of the first ones and of the last, and the log says so; its passages do not see all others then.
+
+    Args:
+        model: on its device.
+        queries: of each set.
+        lists: the passages of each.
+        batching: how much goes through a layer together.
+        on_batch: told how many more passages are done.
+        at_once: passages of a set that see each other, at most.
+        max_length: tokens of query and passage together that are read, where they are to be fewer.
+
+    Raises:
+        InputError: there are not as many lists as queries, or `at_once` is below 1.
+        ModelError: a score is no number.
+    """
+    _check(at_once)
+    if len(queries) != len(lists):
+        raise InputError(f"{len(queries)} queries and {len(lists)} lists of passages: each query has one")
+    found = [np.zeros(len(passages), dtype=np.float32) for passages in lists]
+    with evaluating(model):
+        for window in windows(
+            _parts(lists, at_once), lambda part: _characters(part, queries, lists), _SETS, _CHARACTERS
+        ):
+            members = [
+                (number, queries[place], lists[place][row])
+                for number, (place, rows) in enumerate(window)
+                for row in rows
+            ]
+            scores = _scores(model, members, batching, max_length)
+            start = 0
+            for place, rows in window:
+                found[place][list(rows)] = scores[start : start + len(rows)]
+                start += len(rows)
+            on_batch(len(members))
+    if not all(np.isfinite(scores).all() for scores in found):
+        raise ModelError(f"model {model.name!r} gives scores that are no numbers", hint="--precision fp32")
+    return found
+
+
+def set_blocks(
+    model: "SetEncoder", members: Sequence["Member"], batching: Batching, max_length: int | None = None
+) -> tuple[list[int], list[dict[str, Any]]]:
+    """Features of members of sets, in blocks of like lengths on the model's device; and where each row's member stands.
+
+    All blocks must go through the model in one call, since their passages see each other.
+    """
+    device = next(model.parameters()).device
+    places: list[int] = []
+    blocks = []
+    for some, features in tokenized_batches(
+        members, lambda chunk: model.tokenize_members(chunk, max_length), batching, _length
+    ):
+        places += some
+        blocks.append({name: values.to(device) for name, values in features.items()})
+    return places, blocks
+
+
+def _scores(model: "SetEncoder", members: list["Member"], batching: Batching, max_length: int | None) -> Scores:
+    """(n,) of members of sets, in their order."""
+    import torch
+
+    places, blocks = set_blocks(model, members, batching, max_length)
+    with torch.inference_mode():
+        scores: Scores = model(*blocks).cpu().numpy()
+    return scores[np.argsort(places)]
+
+
+def _parts(lists: Sequence[Sequence[str]], at_once: int) -> list[tuple[int, range]]:
+    """Place of a list, and rows of it that see each other."""
+    parts = []
+    for place, passages in enumerate(lists):
+        count = -(-len(passages) // at_once)
+        if count > 1:
+            _LOG.warning(
+                "%d passages of a query are more than %d at once: they are scored in %d sets",
+                len(passages),
+                at_once,
+                count,
+            )
+        parts += [(place, range(first, len(passages), count)) for first in range(count)]
+    return parts
+
+
+def _characters(part: tuple[int, range], queries: Sequence[str], lists: Sequence[Sequence[str]]) -> int:
+    place, rows = part
+    return sum(len(queries[place]) + len(lists[place][row]) for row in rows)
+
+
+def _length(member: "Member") -> int:
+    return len(member[1]) + len(member[2])
+
+
+def _check(at_once: int) -> None:
+    if at_once < 1:
+        raise InputError(f"at_once is {at_once}: a set holds at least one passage")

@@ -1,0 +1,110 @@
+"""Sets of passages are scored as by themselves, whatever is batched, and large ones in parts."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from retrieval.errors import InputError, ModelError  # noqa: E402
+from retrieval.rerank.neural.set_encoder import SetEncoder  # noqa: E402
+from retrieval.rerank.set_encoder import SetScorer  # noqa: E402
+from tests.rerank.making import WORDS, write_cross_encoder  # noqa: E402
+from tests.rerank.set_making import SETS, write_set_encoder  # noqa: E402
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A set-encoder with random weights."""
+    return write_set_encoder(tmp_path / "model")
+
+
+def scorer(folder: Path, **how: Any) -> SetScorer:
+    return SetScorer(str(folder), device="cpu", **{"precision": "fp32", **how})
+
+
+def many(n: int) -> list[str]:
+    """Passages of all lengths."""
+    random = np.random.default_rng(0)
+    return [" ".join(random.choice(WORDS, random.integers(30))) for _ in range(n)]
+
+
+@pytest.mark.parametrize("tokens", [None, 40])
+def test_several_sets_are_scored_as_each_alone(folder: Path, tokens: int | None) -> None:
+    """Whatever goes through the model together; every passage is told of."""
+    made, told = scorer(folder, batch_tokens=tokens), list[int]()
+    queries, lists = [query for query, _ in SETS], [passages for _, passages in SETS]
+    model = SetEncoder.load(str(folder)).eval()
+    found = made.scores_of([*queries, "sky"], [*lists, []], told.append)
+    assert sum(told) == sum(map(len, lists))
+    with torch.no_grad():
+        for query, passages, own in zip(queries, lists, found[:-1], strict=True):
+            assert own.dtype == np.float32
+            np.testing.assert_allclose(own, model(model.tokenize(query, passages)), atol=1e-5)
+            np.testing.assert_allclose(made.scores(query, passages), own, atol=1e-5)
+    assert found[-1].shape == (0,)
+
+
+def test_a_set_may_be_larger_than_any_batch(folder: Path) -> None:
+    """And than what is tokenised at a time; its order changes no score."""
+    passages = many(300)
+    small, large = (scorer(folder, batch_tokens=tokens).scores("solar wind", passages) for tokens in (100, 100_000))
+    np.testing.assert_allclose(small, large, atol=1e-5)
+    backwards = scorer(folder).scores("solar wind", passages[::-1])[::-1]
+    np.testing.assert_allclose(backwards, large, atol=1e-5)
+
+
+def test_a_set_of_too_many_is_dealt_out_and_said_so(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In turns; as few sets as can hold it."""
+    passages = many(7)
+    made = scorer(folder, at_once=3)
+    with caplog.at_level(logging.WARNING, "retrieval"):
+        found = made.scores("solar wind", passages)
+    assert "7 passages of a query are more than 3 at once: they are scored in 3 sets" in caplog.text
+    for first in range(3):
+        np.testing.assert_allclose(found[first::3], made.scores("solar wind", passages[first::3]), atol=1e-5)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "retrieval"):
+        made.scores("solar wind", passages[:3])
+    assert not caplog.text
+
+
+def test_the_card_says_what_decides_the_scores(folder: Path) -> None:
+    """Lengths, too, which can be changed."""
+    card = scorer(folder).card
+    assert (card.query_length, card.document_length, card.max_length) == (8, 24, 36)
+    assert (card.precision, card.runtime, card.at_once) == ("float32", "torch", 1000)
+    changed = scorer(folder, query_length=2, document_length=3)
+    assert (changed.card.query_length, changed.card.document_length) == (2, 3)
+    assert changed.card.weights == card.weights
+    long = changed.scores("sky", ["wind " * 10, "storm"])
+    np.testing.assert_allclose(long, changed.scores("sky", ["wind " * 3, "storm"]), atol=1e-6)
+
+
+def test_half_precision_is_near(folder: Path) -> None:
+    """As near as eight bits are."""
+    query, passages = SETS[0]
+    exact, half = (scorer(folder, precision=precision).scores(query, passages) for precision in ("fp32", "bf16"))
+    np.testing.assert_allclose(half, exact, atol=0.1 * np.abs(exact).max())
+
+
+def test_what_cannot_be_run_is_told(folder: Path, tmp_path: Path) -> None:
+    """int8, numbers out of range, a cross-encoder, and scores that are no numbers."""
+    with pytest.raises(InputError, match="int8"):
+        scorer(folder, precision="int8")
+    with pytest.raises(InputError, match="at_once is 0"):
+        scorer(folder, at_once=0)
+    with pytest.raises(InputError, match="tokens of a query"):
+        scorer(folder, query_length=0)
+    with pytest.raises(ModelError, match="is no set-encoder"):
+        scorer(write_cross_encoder(tmp_path / "cross"))
+    made = scorer(folder)
+    with pytest.raises(InputError, match="2 queries and 1 lists"):
+        made.scores_of(["sky", "wind"], [["storm"]])
+    made._model.head.weight.data.fill_(float("nan"))
+    with pytest.raises(ModelError, match="no numbers"):
+        made.scores("sky", ["storm"])
