@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from retrieval.encoders.runtimes.pipeline import Batching, tokenized_batches
 from retrieval.rerank.cross_encoder import characters
@@ -17,7 +17,7 @@ __all__ = ["batching", "in_order", "list_pairs", "pair_batches"]
 _CPU_TOKENS, _GPU_TOKENS = 4096, 32_768
 
 
-def batching(model: CrossEncoder) -> Batching:
+def batching(model: nn.Module) -> Batching:
     """How much goes through the model together where it is."""
     is_cpu = next(model.parameters()).device.type == "cpu"
     return Batching(tokens=_CPU_TOKENS if is_cpu else _GPU_TOKENS)

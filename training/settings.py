@@ -16,6 +16,7 @@ __all__ = [
     "PairSettings",
     "RankerSettings",
     "RocketQaSettings",
+    "SetEncoderSettings",
     "StarSettings",
     "TasBalancedSettings",
     "TrainerSettings",
@@ -372,13 +373,43 @@ class CrossEncoderSettings:
         for name in ("temperature", "teacher_scale"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0; got {getattr(self, name)!r}")
-        if not (self.softmax or self.is_taught):
-            raise InputError("a loss is needed: softmax, margin-mse or kl")
+        if not any(getattr(self, name) for name in self.losses):
+            named = [name.replace("_", "-") for name in self.losses]
+            raise InputError(f"a loss is needed: {', '.join(named[:-1])} or {named[-1]}")
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The weights of which one must be above 0."""
+        return ("softmax", "margin_mse", "kl")
 
     @property
     def is_taught(self) -> bool:
         """Whether a teacher's scores are needed."""
         return bool(self.margin_mse or self.kl)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetEncoderSettings(CrossEncoderSettings):
+    """The set-encoder's own settings, beside those of the cross-encoder.
+
+    Attributes:
+        duplicate: weight of the duplicate-aware task: a passage of each list is given twice, and a head of its own is
+            to say which.
+        rank_net: weight of RankNet on the teacher's order of each list; on the judgements where the data has no
+            teacher. With sub-topics it is novelty-aware, see `novelty_targets`.
+    """
+
+    duplicate: float = 1.0
+    rank_net: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_least(self, 0, "duplicate", "rank_net")
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The weights of which one must be above 0; to tell duplicates alone ranks nothing."""
+        return (*super().losses, "rank_net")
 
 
 def _check_least(settings: Any, least: int, *names: str) -> None:

@@ -105,7 +105,13 @@ class CrossEncoderRecipe(Recipe):
 
 
 def rerank_dev(
-    model: CrossEncoder, dev: DevSet, candidates: Run, *, depth: int = 100, length: int | None = None
+    model: Any,
+    dev: DevSet,
+    candidates: Run,
+    *,
+    depth: int = 100,
+    length: int | None = None,
+    score: Callable[..., Any] = score_pairs,
 ) -> dict[str, dict[str, float]]:
     """The first candidates of each dev query, scored by the model, best first; ties stay as they were.
 
@@ -117,6 +123,7 @@ def rerank_dev(
         candidates: query id → document id → score, best first.
         depth: candidates of each query.
         length: tokens of a pair that are read; None takes what the model reads.
+        score: what scores pairs by the model, of which those of a query stand together, called as `score_pairs`.
 
     Raises:
         CollectionError: no dev query has a candidate.
@@ -132,26 +139,27 @@ def rerank_dev(
             f"{dev.name}: the run holds no candidate of any dev query",
             hint="search with the dev queries: retrieval search DIR --queries queries.jsonl --format trec",
         )
-    scores = score_pairs(
+    scores = score(
         model,
         [(query.text, dev.documents[document]) for query, document in asked],
         batching(model),
         max_length=length,
     )
     run: dict[str, dict[str, float]] = {query.id: {} for query in dev.queries}
-    for (query, document), score in zip(asked, scores.tolist(), strict=True):
-        run[query.id][document] = score
+    for (query, document), found in zip(asked, scores.tolist(), strict=True):
+        run[query.id][document] = found
     return {id_: dict(sorted(hits.items(), key=lambda hit: -hit[1])) for id_, hits in run.items()}
 
 
 def evaluator(
-    model: CrossEncoder,
+    model: Any,
     sets: Sequence[DevSet],
     candidates: Sequence[Run],
     *,
     depth: int = 100,
     length: int | None = None,
     measure: str = "nDCG@10",
+    score: Callable[..., Any] = score_pairs,
 ) -> Callable[[], float]:
     """The mean over dev sets of a measure of their candidates, one run for each, as the model then reranks them.
 
@@ -160,7 +168,7 @@ def evaluator(
 
     def evaluate() -> float:
         found = [
-            dev.score(rerank_dev(model, dev, run, depth=depth, length=length), measure)
+            dev.score(rerank_dev(model, dev, run, depth=depth, length=length, score=score), measure)
             for dev, run in zip(sets, candidates, strict=True)
         ]
         return sum(found) / len(found)

@@ -1,0 +1,183 @@
+"""A set-encoder learns what no word tells, notices what stands in a list twice, and lets one passage speak for many."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+from retrieval.errors import InputError  # noqa: E402
+from retrieval.rerank.neural.set_encoder import SetEncoder  # noqa: E402
+from retrieval.training.data import Example, Sources, TrainingData, read_training_data  # noqa: E402
+from retrieval.training.dev import load_dev_set  # noqa: E402
+from retrieval.training.log import read_log  # noqa: E402
+from retrieval.training.negatives import read_run  # noqa: E402
+from retrieval.training.recipes.cross_encoder import evaluator  # noqa: E402
+from retrieval.training.recipes.set_encoder import SetEncoderRecipe, Subtopics, score_lists  # noqa: E402
+from retrieval.training.settings import SetEncoderSettings  # noqa: E402
+from retrieval.training.trainer import TrainerSettings, train  # noqa: E402
+from tests.training.making import make_run  # noqa: E402
+
+METHOD = SetEncoderSettings(batch=10, negatives_per_query=3, pair_length=16)
+LEARNING = TrainerSettings(steps=100, lr=3e-3, checkpoint_every=0, log_every=1, device="cpu")
+
+Make = Callable[..., SetEncoderRecipe]
+
+
+def make_model(bare: Path) -> SetEncoder:
+    return SetEncoder.from_encoder(str(bare), device="cpu", query_length=6, document_length=12)
+
+
+@pytest.fixture
+def recipe(collection: Path, run: Path, bare: Path) -> Make:
+    """Makes a recipe for the encoder with a new head."""
+
+    def make(subtopics: Subtopics | None = None, *, teacher: bool = True, **changes: Any) -> SetEncoderRecipe:
+        data = read_training_data(Sources(data=[collection], negatives=[run], teacher=[run] if teacher else []))
+        return SetEncoderRecipe(make_model(bare), data, replace(METHOD, **changes), subtopics)
+
+    return make
+
+
+def told(out: Path, name: str) -> list[float]:
+    return [line[name] for line in read_log(out / "log.jsonl") if name in line]
+
+
+def test_training_ranks_lists_whose_documents_share_no_word_with_the_query(
+    collection: Path, recipe: Make, tmp_path: Path
+) -> None:
+    """Queries of the test split find their topic; the saved model gives the same scores."""
+    made = recipe()
+    candidates = {
+        query: dict(reversed(hits.items()))
+        for query, hits in read_run(make_run(tmp_path / "test.trec", collection, split="test")).items()
+    }
+    dev = [load_dev_set(collection, "test")]
+    evaluate = evaluator(made.model, dev, [candidates], score=score_lists)
+    before = evaluate()
+    outcome = train(made, replace(LEARNING, evaluate_every=50), tmp_path / "out", evaluate=evaluate)
+    assert outcome.best is not None
+    assert outcome.best.score > max(before + 0.2, 0.8)
+    model = SetEncoder.load(str(outcome.model), device="cpu").eval()
+    assert evaluator(model, dev, [candidates], score=score_lists)() == pytest.approx(outcome.best.score)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{"kl": 1.0, "teacher_scale": 5.0}, {"margin_mse": 1.0}, {"rank_net": 1.0}],
+    ids=lambda one: next(iter(one)),
+)
+def test_training_follows_a_teacher(recipe: Make, tmp_path: Path, weights: dict[str, float]) -> None:
+    """Without a word of judgements beside which document is the positive."""
+    train(recipe(softmax=0.0, duplicate=0.0, **weights), replace(LEARNING, steps=40), tmp_path)
+    losses = told(tmp_path, "loss")
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_the_loss_is_that_of_each_query_s_own_set(recipe: Make) -> None:
+    """In whatever blocks passages go through the model: all see the copy, which itself ranks nothing."""
+    made = recipe()
+    made.model.eval()
+    batch = made.batch(0, 0, 1)
+    assert set(batch.twice) == {0, 1, 2, 3}
+    texts, ranking, telling = made._data.texts, [], []
+    for place, (example, twice) in enumerate(zip(batch.examples, batch.twice, strict=True)):
+        rows = [batch.rows[place], *batch.rows[10 + 3 * place : 13 + 3 * place]]
+        passages = [texts[row] for row in [*rows, rows[twice]]]
+        states = made.model.states(made.model.tokenize(example.query, passages))
+        ranking.append(-made.model.scores(states)[:4].log_softmax(0)[0])
+        odds = made.model.duplicates(states)
+        copies = torch.tensor([place in (twice, 4) for place in range(5)])
+        costs = torch.nn.functional.softplus(torch.where(copies, -odds, odds))
+        telling.append(torch.where(copies, 1.5 * costs, costs).mean())
+    found = made.loss(batch, 0)
+    expected = {"softmax": torch.stack(ranking).mean(), "duplicate": torch.stack(telling).mean()}
+    assert found.parts == {name: pytest.approx(part.item(), abs=1e-5) for name, part in expected.items()}
+    torch.testing.assert_close(found.total, sum(expected.values()), atol=1e-5, rtol=0)
+    found.total.backward()
+    assert all(parameter.grad is not None for parameter in made.model.parameters())
+
+
+def test_of_a_subtopic_one_document_is_to_be_found(bare: Path) -> None:
+    """Two documents nearly alike, both relevant to a judge: after training one is high, the other is below all."""
+    texts = ["d0x0 d0x1 d0x2", "d0x0 d0x1 d0x3", "d1x0 d1x1", "d2x0 d2x1"]
+    data = TrainingData(
+        texts=texts,
+        ids=list("abcd"),
+        examples=[Example("q", "q0x0", (0,), (1, 2, 3), {0: 1.0, 1: 0.9, 2: 0.5, 3: 0.2})],
+    )
+    settings = SetEncoderSettings(batch=1, negatives_per_query=3, softmax=0.0, duplicate=0.0, rank_net=1.0)
+    orders = []
+    for subtopics in (None, {"q": {"a": "same", "b": "same"}}):
+        made = SetEncoderRecipe(make_model(bare), data, settings, subtopics)
+        made.model.eval()
+        optimizer = torch.optim.Adam(made.model.parameters(), lr=1e-3)
+        for step in range(40):
+            optimizer.zero_grad()
+            made.loss(made.batch(step, 0, 1), step).total.backward()
+            optimizer.step()
+        with torch.no_grad():
+            scores = made.model(made.model.tokenize("q0x0", texts))
+        orders.append(scores.argsort(descending=True).tolist())
+    assert orders[0] == [0, 1, 2, 3]
+    assert orders[1] in ([0, 2, 3, 1], [1, 2, 3, 0])
+
+
+def test_judgements_rank_where_no_teacher_does(recipe: Make) -> None:
+    """The positive before the rest."""
+    made = recipe(teacher=False, softmax=0.0, duplicate=0.0, rank_net=1.0)
+    made.model.eval()
+    batch = made.batch(0, 0, 1)
+    found = made.loss(batch, 0)
+    expected = []
+    for place, example in enumerate(batch.examples):
+        rows = [batch.rows[place], *batch.rows[10 + 3 * place : 13 + 3 * place]]
+        scores = made.model(made.model.tokenize(example.query, [made._data.texts[row] for row in rows]))
+        relevant = [row in example.positives for row in rows]
+        expected += [
+            torch.nn.functional.softplus(scores[low] - scores[high])
+            for high in range(4)
+            for low in range(4)
+            if relevant[high] and not relevant[low]
+        ]
+    torch.testing.assert_close(found.total, torch.stack(expected).mean(), atol=1e-5, rtol=0)
+
+
+def test_a_run_goes_on_only_with_the_same_settings(recipe: Make, collection: Path) -> None:
+    """Sub-topics and processes decide, too: each has other documents twice."""
+    settings = recipe(rank_net=1.0).settings()
+    assert settings == recipe(rank_net=1.0).settings()
+    query = recipe().batch(0, 0, 1).examples[0].id
+    assert settings != recipe({query: {"d0": "x"}}, rank_net=1.0).settings()
+    one, two = (recipe().batch(0, rank, 2) for rank in (0, 1))
+    assert {example.id for example in one.examples}.isdisjoint(example.id for example in two.examples)
+    assert len(one.twice) == len(two.twice) == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"duplicate": -1.0}, "duplicate must be at least 0"),
+        ({"rank_net": float("nan")}, "rank_net must be at least 0"),
+        ({"rank_net": 1.0, "softmax": 0.0, "temperature": 0.0}, "temperature must be above 0"),
+        ({"softmax": 0.0}, "a loss is needed: softmax, margin-mse, kl or rank-net"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changes: dict[str, float], reason: str) -> None:
+    """With the rule."""
+    with pytest.raises(InputError, match=reason):
+        SetEncoderSettings(**changes)
+
+
+def test_what_cannot_be_learned_is_refused(recipe: Make) -> None:
+    """A loss without its teacher, sub-topics that change nothing, and those of other queries."""
+    with pytest.raises(InputError, match="need a teacher's scores"):
+        recipe(teacher=False, kl=1.0)
+    with pytest.raises(InputError, match="change RankNet's targets alone"):
+        recipe({"q0": {"d0": "x"}})
+    with pytest.raises(InputError, match="of none of the training queries"):
+        recipe({"other": {"d0": "x"}}, rank_net=1.0)

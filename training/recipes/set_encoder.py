@@ -1,0 +1,178 @@
+"""A set-encoder from judgements and hard negatives, with the duplicate-aware task, or from a teacher's ranking.
+
+L = softmax + duplicate + rank-net + margin-mse + kl, each with a weight, over the positive of a query and its own
+negatives, which are scored as one set.
+Source: Schlatt et al., "Set-Encoder: permutation-invariant inter-passage attention for listwise passage re-ranking with
+cross-encoders" (ECIR 2025).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from retrieval.encoders.runtimes.pipeline import Batching
+from retrieval.errors import InputError
+from retrieval.rerank.neural.set_encoder import Member, SetEncoder
+from retrieval.rerank.set_encoder import score_sets, set_blocks
+from retrieval.training.batches import Batch
+from retrieval.training.data import TrainingData
+from retrieval.training.losses.contrastive import contrastive
+from retrieval.training.losses.novelty import duplicate_loss, novelty_targets
+from retrieval.training.losses.pairwise import rank_net
+from retrieval.training.pairs import batching, in_order, list_pairs
+from retrieval.training.recipes.base import StepLoss
+from retrieval.training.recipes.cross_encoder import CrossEncoderRecipe
+from retrieval.training.settings import SetEncoderSettings
+
+__all__ = ["SetEncoderRecipe", "Subtopics", "score_lists"]
+
+Subtopics = Mapping[str, Mapping[str, str]]
+"""Query id → document id → what the document is about; a document that is not there is about something of its own."""
+
+# What the random numbers of a step are for, beside those of `batches`.
+_TWICE = 2
+
+
+@dataclass(frozen=True)
+class SetBatch(Batch):
+    """A batch, and which document of each query's list, (b,), is given twice."""
+
+    twice: Sequence[int]
+
+
+class SetEncoderRecipe(CrossEncoderRecipe):
+    """Training of a set-encoder on data.
+
+    The copy of a passage is told by its head alone; it takes no part in the other losses.
+
+    Args:
+        model: what learns; it gets a head for duplicates if it has none.
+        data: what it learns from.
+        settings: the method's.
+        subtopics: makes RankNet novelty-aware.
+
+    Raises:
+        InputError: a loss needs a teacher's scores, and the data has none; sub-topics without RankNet, or of none of
+            the data's queries.
+    """
+
+    model: SetEncoder  # type: ignore[assignment] # which is called otherwise, and here alone
+    _settings: SetEncoderSettings
+
+    def __init__(
+        self,
+        model: SetEncoder,
+        data: TrainingData,
+        settings: SetEncoderSettings,
+        subtopics: Subtopics | None = None,
+    ) -> None:
+        if subtopics is not None and not settings.rank_net:
+            raise InputError("sub-topics change RankNet's targets alone", hint="give it a weight: --rank-net 1")
+        if subtopics is not None and not any(example.id in subtopics for example in data.examples):
+            raise InputError("the sub-topics are of none of the training queries")
+        if settings.duplicate:
+            model.add_duplicate_head(settings.seed)
+        super().__init__(model, data, settings)  # type: ignore[arg-type]
+        self._subtopics = subtopics
+        self._is_ranked = any(example.scores for example in data.examples)
+        if subtopics is not None:
+            self._origin["subtopics"] = _digest(subtopics)
+
+    def batch(self, step: int, rank: int, world: int) -> SetBatch:
+        """Queries with a positive and negatives each, one of which is given twice."""
+        found = super().batch(step, rank, world)
+        generator = np.random.default_rng((self._settings.seed, _TWICE, step, rank))
+        twice = generator.integers(1 + self._settings.negatives_per_query, size=len(found.examples))
+        return SetBatch(**vars(found), twice=twice.tolist())
+
+    def loss(self, batch: SetBatch, step: int) -> StepLoss:  # type: ignore[override]
+        """All terms of a batch; the log also says how often the positive comes first, and a duplicate."""
+        s = self._settings
+        b = len(batch.examples)
+        states = self._states(batch).view(b, -1, self.model.head.in_features)
+        own = states[:, : 1 + s.negatives_per_query]
+        scores = self.model.scores(own.flatten(0, 1)).view(b, -1)
+        known = batch.own(batch.known).to(scores.device)
+        teacher = batch.teacher.to(scores.device)
+        parts: dict[str, Tensor] = {}
+        if s.softmax:
+            first = torch.zeros(b, dtype=torch.int64, device=scores.device)
+            parts["softmax"] = contrastive(scores, first, known, temperature=s.temperature)
+        if s.rank_net:
+            parts["rank_net"] = rank_net(scores, self._targets(batch, scores, teacher, known))
+        if s.is_taught:
+            parts |= self._taught(scores, teacher, known)
+        figures = {"positive_first": (scores.argmax(dim=1) == 0).float().mean().item()}
+        if s.duplicate:
+            logits = self.model.duplicates(states.flatten(0, 1)).view(b, -1)
+            told = _twice(batch.twice, logits)
+            parts["duplicate"] = duplicate_loss(logits, told)
+            figures["duplicate_first"] = told.gather(1, logits.argmax(dim=1)[:, None]).float().mean().item()
+        total = torch.stack([getattr(s, name) * part for name, part in parts.items()]).sum()
+        return StepLoss(total, {name: part.item() for name, part in parts.items()}, figures)
+
+    def _states(self, batch: SetBatch) -> Tensor:
+        """(n, H), of each query's list one after the other; with the duplicate task each ends in its copy."""
+        s = self._settings
+        size = 1 + s.negatives_per_query
+        pairs = list_pairs(batch, self._data.texts)
+        members: list[Member] = []
+        for number, twice in enumerate(batch.twice):
+            own = [(number, query, passage) for query, passage in pairs[number * size : (number + 1) * size]]
+            members += [*own, own[twice]] if s.duplicate else own
+        places, blocks = set_blocks(self.model, members, batching(self.model), s.pair_length)
+        return in_order([self.model.states(*blocks)], places)
+
+    def _targets(self, batch: SetBatch, scores: Tensor, teacher: Tensor, known: Tensor) -> Tensor:
+        """(b, n) RankNet's: the teacher's scores, or the judgements; with sub-topics only the best of each."""
+        wanted = teacher if self._is_ranked else known.float()
+        if self._subtopics is None:
+            return wanted
+        return novelty_targets(scores, wanted, self._numbers(batch).to(scores.device))
+
+    def _numbers(self, batch: SetBatch) -> Tensor:
+        """(b, n) int64: equal where two documents of a query are about the same."""
+        assert self._subtopics is not None
+        rows = batch.own(torch.tensor(batch.rows).expand(len(batch.examples), -1)).tolist()
+        found = []
+        for example, own in zip(batch.examples, rows, strict=True):
+            about = self._subtopics.get(example.id, {})
+            names = [about.get(self._data.ids[row], f"\0{row}") for row in own]
+            found.append([names.index(name) for name in names])
+        return torch.tensor(found)
+
+
+def score_lists(
+    model: SetEncoder,
+    pairs: Sequence[tuple[str, str]],
+    batching: Batching,
+    *,
+    max_length: int | None = None,
+) -> NDArray[np.float32]:
+    """(n,) the scores of pairs of query and passage, each run of pairs of one query being a set.
+
+    What `rerank_dev` and `evaluator` take as `score` for a set-encoder.
+    """
+    sets = [(query, [passage for _, passage in own]) for query, own in groupby(pairs, key=lambda pair: pair[0])]
+    queries, lists = [query for query, _ in sets], [passages for _, passages in sets]
+    found = score_sets(model, queries, lists, batching, max_length=max_length)
+    return np.concatenate([np.zeros(0, dtype=np.float32), *found])
+
+
+def _twice(twice: Sequence[int], logits: Tensor) -> Tensor:
+    """(b, n) bool: a document and its copy, the last of the list."""
+    found = torch.zeros_like(logits, dtype=torch.bool)
+    found[torch.arange(len(twice)), torch.tensor(twice)] = True
+    found[:, -1] = True
+    return found
+
+
+def _digest(subtopics: Subtopics) -> Any:
+    """As JSON values, which tell other sub-topics apart."""
+    return {query: dict(sorted(about.items())) for query, about in sorted(subtopics.items())}
