@@ -56,7 +56,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cached", type=int, default=1024, help="the batch of cached gradients")
     parser.add_argument("--only", default=",".join(PARTS), help="of " + ",".join(PARTS))
     parser.add_argument("--mini-batch", type=int, default=32, help="texts at a time, with cached gradients")
-    parser.add_argument("--at-once", type=int, default=16, help="texts at a time of ours, without")
+    parser.add_argument("--at-once", type=int, default=32, help="texts at a time of ours, without")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--lr", type=float, default=2e-5)
     parser.add_argument("--steps", type=int, default=4, help="of a round")

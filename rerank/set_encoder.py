@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,6 +95,15 @@ class SetScorer:
             document_length=self._model.document_length,
             at_once=at_once,
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the scores, as JSON values."""
+        return {"kind": "set-encoder", **asdict(self.card)}
+
+    def score_lists(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[Scores]:
+        """For each query (m,) scores of its m passages, each among the others."""
+        return self.scores_of(queries, lists) if queries else []
 
     def scores(self, query: str, passages: Sequence[str]) -> Scores:
         """(n,) float32, of each passage of a query among the others, in their order; none of no passage.

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from retrieval.errors import ArtifactMissingError, InputError, MissingExtraError
 from retrieval.indexing import Index
 from retrieval.protocols import Progress, silent
+from retrieval.training.ranker_settings import CrossEncoderSettings, SetEncoderSettings
 from retrieval.training.settings import (
     AdoreSettings,
     Ar2Settings,
     CetSettings,
-    CrossEncoderSettings,
     DataSettings,
     DenseSettings,
     PairSettings,
@@ -165,7 +165,7 @@ def learn_ranker(
     restart: bool = False,
     progress: Progress = silent,
 ) -> "Outcome":
-    """Train a cross-encoder, or go on with a run that was interrupted.
+    """Train a cross-encoder, or by its settings a set-encoder, or go on with a run that was interrupted.
 
     Args:
         model: a cross-encoder, or an encoder that gets a new head.
@@ -183,17 +183,24 @@ def learn_ranker(
         CollectionError: a run cannot be read, or holds no dev query.
     """
     needs_torch()
+    from retrieval.rerank.cross_encoder import score_pairs
     from retrieval.training.negatives import read_run
     from retrieval.training.recipes.cross_encoder import CrossEncoderRecipe, evaluator
+    from retrieval.training.recipes.set_encoder import SetEncoderRecipe, score_lists
     from retrieval.training.trainer import train
 
+    ranker: Any
+    score: Callable[..., Any]
     optimising = _each_epoch(optimising, data, settings.batch) if sets else optimising
-    ranker = _ranker(model, settings.seed, optimising.device)
-    evaluate = None
-    if sets:
-        runs = [read_run(path, dev.qrels) for dev, path in sets]
-        evaluate = evaluator(ranker, [dev for dev, _ in sets], runs, depth=depth)
-    recipe = CrossEncoderRecipe(ranker, data, settings)
+    runs = [read_run(path, dev.qrels) for dev, path in sets]
+    recipe: Recipe
+    if isinstance(settings, SetEncoderSettings):
+        ranker, score = _set_encoder(model, settings.seed, optimising.device), score_lists
+        recipe = SetEncoderRecipe(ranker, data, settings)
+    else:
+        ranker, score = _ranker(model, settings.seed, optimising.device), score_pairs
+        recipe = CrossEncoderRecipe(ranker, data, settings)
+    evaluate = evaluator(ranker, [dev for dev, _ in sets], runs, depth=depth, score=score) if sets else None
     return train(recipe, optimising, out, evaluate=evaluate, restart=restart, progress=progress)
 
 
@@ -278,6 +285,17 @@ def _ranker(source: str, seed: int, device: str | None) -> "CrossEncoder":
         if has_head(source)
         else CrossEncoder.from_encoder(source, device=device, seed=seed)
     )
+
+
+def _set_encoder(source: str, seed: int, device: str | None) -> Any:
+    """A set-encoder; another encoder gets what it lacks."""
+    from retrieval.encoders.models import snapshot
+    from retrieval.rerank.neural.set_encoder import SetEncoder
+    from retrieval.rerank.neural.set_layout import is_set_encoder
+
+    if is_set_encoder(snapshot(source)[0]):
+        return SetEncoder.load(source, device=device)
+    return SetEncoder.from_encoder(source, device=device, seed=seed)
 
 
 def _reranking(

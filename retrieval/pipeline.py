@@ -20,7 +20,7 @@ from retrieval.grouping import best_of_each
 from retrieval.index.artifact import PARTS
 from retrieval.indexing import Index
 from retrieval.protocols import Encoder, SparseEncoder
-from retrieval.rerank.cross_encoder import PairScorer
+from retrieval.rerank.loading import load_reranker
 from retrieval.reranking import RERANK, Reranking, rerank
 from retrieval.types import EncoderCard, Hit, Hits, Signal, SparseVectors, TermSignal
 from retrieval.vectors import StoredQueries
@@ -136,7 +136,7 @@ class Retriever:
         fusion: how several lists are put together; min-max sum by default.
         encoder: the query side of the dense part; None loads the model that the index was built with, at first use.
         sparse_encoder: that of the learned-sparse part, in the same way; or `StoredQueries`.
-        rerank: a cross-encoder that reads the first hits and puts them in another order: its name, or how to.
+        rerank: a cross-encoder or set-encoder that orders the first hits anew: its name, or how to.
         by_document: of an index of passages, return the best passage of each document; k counts documents.
         device: torch's device for that model, and for the search of vectors; None takes a GPU where there is one.
         threads: cores for a batch; None takes all there are.
@@ -165,7 +165,7 @@ class Retriever:
         if sparse_encoder and sparse_encoder.card and self.index.manifest.sparse and self.index.manifest.sparse.encoder:
             check_card(sparse_encoder.card, self.index.manifest.sparse.encoder)
         self._sparse_encoder = sparse_encoder
-        self.reranking = Reranking(model=PairScorer(rerank, device=device)) if isinstance(rerank, str) else rerank
+        self.reranking = Reranking(model=load_reranker(rerank, device=device)) if isinstance(rerank, str) else rerank
         if self.reranking and not self.index.manifest.stores_text:
             raise InputError(f"{self.index.path} keeps no texts, which reranking reads", hint="build it with texts")
         # In an index of whole documents there is nothing to group.

@@ -52,7 +52,7 @@ NEURAL = {"retrieval.encoders.neural", "retrieval.rerank.neural", "retrieval.tra
 # Rules without any tensor: what they are imported for must not wait for torch, nor need it.
 PLAIN = {
     f"retrieval.training.{name}"
-    for name in ("audit", "duplicates", "log", "mining", "negatives", "plotting", "settings")
+    for name in ("audit", "duplicates", "log", "mining", "negatives", "plotting", "ranker_settings", "settings")
 }
 FRONT_DOORS = {room for room, allowed in MAY_IMPORT.items() if allowed is None}
 

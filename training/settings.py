@@ -10,16 +10,16 @@ __all__ = [
     "AdoreSettings",
     "Ar2Settings",
     "CetSettings",
-    "CrossEncoderSettings",
     "DataSettings",
     "DenseSettings",
     "PairSettings",
     "RankerSettings",
     "RocketQaSettings",
-    "SetEncoderSettings",
     "StarSettings",
     "TasBalancedSettings",
     "TrainerSettings",
+    "check_least",
+    "check_shares",
 ]
 
 Precision = Literal["no", "bf16", "fp16"]
@@ -140,8 +140,8 @@ class DenseSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_least(self, 1, "batch", "query_length", "document_length")
-        _check_least(self, 0, "negatives_per_query", "at_once", "mined", "refresh")
+        check_least(self, 1, "batch", "query_length", "document_length")
+        check_least(self, 0, "negatives_per_query", "at_once", "mined", "refresh")
         if self.refresh and not self.mined:
             raise InputError("refresh needs a number of hits to search for", hint="say how many: mined")
         if self.temperature is not None and not self.temperature > 0:
@@ -176,7 +176,7 @@ class AdoreSettings(DenseSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_least(self, 1, "depth", "metric_cut")
+        check_least(self, 1, "depth", "metric_cut")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,8 +193,8 @@ class PairSettings(DenseSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_shares(self, "alpha")
-        _check_least(self, 0, "first_stage")
+        check_shares(self, "alpha")
+        check_least(self, 0, "first_stage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,8 +220,8 @@ class RankerSettings(DenseSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_least(self, 1, "negatives_per_query", "pair_length")
-        _check_least(self, 0, "ranker_warmup")
+        check_least(self, 1, "negatives_per_query", "pair_length")
+        check_least(self, 0, "ranker_warmup")
         if not self.ranker_lr > 0:
             raise InputError(f"ranker_lr must be above 0; got {self.ranker_lr!r}")
 
@@ -248,8 +248,8 @@ class Ar2Settings(RankerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_least(self, 1, "cycle")
-        _check_shares(self, "ranker_share", "adversarial_weight", "cooling")
+        check_least(self, 1, "cycle")
+        check_shares(self, "ranker_share", "adversarial_weight", "cooling")
         if not self.ranker_temperature > 0:
             raise InputError(f"ranker_temperature must be above 0; got {self.ranker_temperature!r}")
         if self.refresh:
@@ -272,7 +272,7 @@ class RocketQaSettings(RankerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_least(self, 0, "kl_weight")
+        check_least(self, 0, "kl_weight")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,8 +296,8 @@ class CetSettings(RankerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_shares(self, "floor")
-        _check_least(self, 0, "uncorrected")
+        check_shares(self, "floor")
+        check_least(self, 0, "uncorrected")
         if not 0 < self.clip_least <= 1 <= self.clip_most:
             raise InputError("clip_least and clip_most must be above 0, with 1 between them")
         if not self.selection_lr > 0:
@@ -335,90 +335,21 @@ class TasBalancedSettings(DenseSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_least(self, 1, "clusters", "bins", "ranked", "pair_length")
-        _check_least(self, 0, "batch_weight")
+        check_least(self, 1, "clusters", "bins", "ranked", "pair_length")
+        check_least(self, 0, "batch_weight")
         if self.refresh:
             raise InputError("TAS-Balanced has its negatives scored once, before the first step", hint="no refresh")
 
 
-@dataclass(frozen=True, kw_only=True)
-class CrossEncoderSettings:
-    """The method's own settings.
-
-    Attributes:
-        batch: queries of a step, over all processes.
-        negatives_per_query: hard ones for each query.
-        softmax: weight of InfoNCE over a query's positive and its negatives.
-        margin_mse: weight of MarginMSE to the teacher.
-        kl: weight of the divergence from the teacher.
-        temperature: what scores are divided by in the softmax, and in the divergence those of the student.
-        teacher_scale: what the teacher's scores are multiplied with before they teach: runs come rescaled to 0..1.
-        pair_length: tokens of a pair that are read in training.
-        seed: of the batches.
-    """
-
-    batch: int = 8
-    negatives_per_query: int = 7
-    softmax: float = 1.0
-    margin_mse: float = 0.0
-    kl: float = 0.0
-    temperature: float = 1.0
-    teacher_scale: float = 1.0
-    pair_length: int = 256
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _check_least(self, 1, "batch", "negatives_per_query", "pair_length")
-        _check_least(self, 0, "softmax", "margin_mse", "kl")
-        for name in ("temperature", "teacher_scale"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0; got {getattr(self, name)!r}")
-        if not any(getattr(self, name) for name in self.losses):
-            named = [name.replace("_", "-") for name in self.losses]
-            raise InputError(f"a loss is needed: {', '.join(named[:-1])} or {named[-1]}")
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        """The weights of which one must be above 0."""
-        return ("softmax", "margin_mse", "kl")
-
-    @property
-    def is_taught(self) -> bool:
-        """Whether a teacher's scores are needed."""
-        return bool(self.margin_mse or self.kl)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetEncoderSettings(CrossEncoderSettings):
-    """The set-encoder's own settings, beside those of the cross-encoder.
-
-    Attributes:
-        duplicate: weight of the duplicate-aware task: a passage of each list is given twice, and a head of its own is
-            to say which.
-        rank_net: weight of RankNet on the teacher's order of each list; on the judgements where the data has no
-            teacher. With sub-topics it is novelty-aware, see `novelty_targets`.
-    """
-
-    duplicate: float = 1.0
-    rank_net: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_least(self, 0, "duplicate", "rank_net")
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        """The weights of which one must be above 0; to tell duplicates alone ranks nothing."""
-        return (*super().losses, "rank_net")
-
-
-def _check_least(settings: Any, least: int, *names: str) -> None:
+def check_least(settings: Any, least: int, *names: str) -> None:
+    """An error if one of them is less."""
     for name in names:
         if not getattr(settings, name) >= least:
             raise InputError(f"{name} must be at least {least}; got {getattr(settings, name)!r}")
 
 
-def _check_shares(settings: Any, *names: str) -> None:
+def check_shares(settings: Any, *names: str) -> None:
+    """An error if one of them is no share."""
     for name in names:
         if not 0 <= getattr(settings, name) <= 1:
             raise InputError(f"{name} must be a share from 0 to 1; got {getattr(settings, name)!r}")

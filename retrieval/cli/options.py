@@ -17,7 +17,7 @@ from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.indexing import LexicalOptions, LuceneOptions
 from retrieval.pipeline import STAGES
-from retrieval.rerank.cross_encoder import PairScorer
+from retrieval.rerank.loading import load_reranker
 from retrieval.reranking import Reranking
 from retrieval.vectors import VectorFile
 
@@ -124,7 +124,7 @@ DimensionsOption = Annotated[
 ]
 RerankOption = Annotated[
     str | None,
-    typer.Option(metavar="MODEL", help="Cross-encoder that orders the first hits anew: a folder or a hub id."),
+    typer.Option(metavar="MODEL", help="Cross-encoder or set-encoder that orders the first hits anew."),
 ]
 RerankDepthOption = Annotated[int, typer.Option(min=1, metavar="N", help="Hits that it reads.")]
 BudgetOption = Annotated[
@@ -348,5 +348,5 @@ def make_reranking(
         if budget_ms is not None:
             raise InputError("--budget-ms is for --rerank MODEL")
         return None
-    scorer = PairScorer(model, device=device, precision=precision)
+    scorer = load_reranker(model, device=device, precision=precision)
     return Reranking(model=scorer, depth=depth, budget_ms=budget_ms)

@@ -11,8 +11,9 @@ from retrieval.learning import METHODS, learn, read_data
 from retrieval.protocols import Progress, silent
 from retrieval.rerank.neural.cross_encoder import CrossEncoder
 from retrieval.training.log import read_log
+from retrieval.training.ranker_settings import CrossEncoderSettings
 from retrieval.training.recipes.cross_encoder import CrossEncoderRecipe
-from retrieval.training.settings import CrossEncoderSettings, DataSettings, TrainerSettings
+from retrieval.training.settings import DataSettings, TrainerSettings
 from retrieval.training.trainer import Outcome, train
 
 OPTIMISING = TrainerSettings(steps=5, lr=1e-3, checkpoint_every=2, evaluate_every=2, log_every=1, device="cpu")

@@ -16,9 +16,9 @@ from retrieval.training.data import Example, Sources, TrainingData, read_trainin
 from retrieval.training.dev import load_dev_set  # noqa: E402
 from retrieval.training.log import read_log  # noqa: E402
 from retrieval.training.negatives import read_run  # noqa: E402
+from retrieval.training.ranker_settings import SetEncoderSettings  # noqa: E402
 from retrieval.training.recipes.cross_encoder import evaluator  # noqa: E402
 from retrieval.training.recipes.set_encoder import SetEncoderRecipe, Subtopics, score_lists  # noqa: E402
-from retrieval.training.settings import SetEncoderSettings  # noqa: E402
 from retrieval.training.trainer import TrainerSettings, train  # noqa: E402
 from tests.training.making import make_run  # noqa: E402
 

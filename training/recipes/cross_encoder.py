@@ -26,8 +26,8 @@ from retrieval.training.gathering import gathered, processes, shares
 from retrieval.training.losses.contrastive import contrastive
 from retrieval.training.losses.distillation import kl_divergence, margin_mse
 from retrieval.training.pairs import batching, in_order, list_pairs, pair_batches
+from retrieval.training.ranker_settings import CrossEncoderSettings
 from retrieval.training.recipes.base import Recipe, StepLoss
-from retrieval.training.settings import CrossEncoderSettings
 
 __all__ = ["CrossEncoderRecipe", "evaluator", "rerank_dev"]
 

@@ -26,9 +26,9 @@ from retrieval.training.losses.contrastive import contrastive
 from retrieval.training.losses.novelty import duplicate_loss, novelty_targets
 from retrieval.training.losses.pairwise import rank_net
 from retrieval.training.pairs import batching, in_order, list_pairs
+from retrieval.training.ranker_settings import SetEncoderSettings
 from retrieval.training.recipes.base import StepLoss
 from retrieval.training.recipes.cross_encoder import CrossEncoderRecipe
-from retrieval.training.settings import SetEncoderSettings
 
 __all__ = ["SetEncoderRecipe", "Subtopics", "score_lists"]
 

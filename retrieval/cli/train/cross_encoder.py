@@ -1,4 +1,4 @@
-"""`retrieval train cross-encoder`."""
+"""`retrieval train cross-encoder` and `set-encoder`."""
 
 import math
 from dataclasses import replace
@@ -14,9 +14,10 @@ from retrieval.cli.train.telling import draw_curves, report, tell, use_threads
 from retrieval.errors import InputError
 from retrieval.learning import learn_ranker, needs_torch, read_data
 from retrieval.training.plotting import needs_matplotlib
-from retrieval.training.settings import CrossEncoderSettings, DataSettings, TrainerSettings
+from retrieval.training.ranker_settings import CrossEncoderSettings, SetEncoderSettings
+from retrieval.training.settings import DataSettings, TrainerSettings
 
-__all__ = ["cross_encoder"]
+__all__ = ["cross_encoder", "set_encoder"]
 
 ModelOption = Annotated[
     str,
@@ -28,6 +29,42 @@ DevRunOption = Annotated[
         metavar="RUN", help="TREC run whose hits are reranked to judge the model; one for each folder of dev data."
     ),
 ]
+DepthOption = Annotated[int, typer.Option(min=1, help="Hits of it that are reranked.")]
+
+
+def set_encoder(
+    settings: SetEncoderSettings,
+    optimising: TrainerSettings,
+    given: DataSettings,
+    data: DataArgument,
+    model: ModelOption,
+    out: OutOption,
+    dev_run: DevRunOption = None,
+    dev_depth: DepthOption = 100,
+    epochs: EpochsOption = 1.0,
+    steps: StepsOption = None,
+    restart: RestartOption = False,
+    threads: ThreadsOption = None,
+    plot: PlotOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Train a set-encoder, which reads the passages of a query side by side, on lists or on a teacher's order."""
+    cross_encoder(
+        settings,
+        optimising,
+        given,
+        data,
+        model,
+        out,
+        dev_run=dev_run,
+        dev_depth=dev_depth,
+        epochs=epochs,
+        steps=steps,
+        restart=restart,
+        threads=threads,
+        plot=plot,
+        json=json,
+    )
 
 
 def cross_encoder(
@@ -38,7 +75,7 @@ def cross_encoder(
     model: ModelOption,
     out: OutOption,
     dev_run: DevRunOption = None,
-    dev_depth: Annotated[int, typer.Option(min=1, help="Hits of it that are reranked.")] = 100,
+    dev_depth: DepthOption = 100,
     epochs: EpochsOption = 1.0,
     steps: StepsOption = None,
     restart: RestartOption = False,
