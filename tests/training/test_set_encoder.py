@@ -1,5 +1,6 @@
 """A set-encoder learns what no word tells, notices what stands in a list twice, and lets one passage speak for many."""
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from retrieval.training.ranker_settings import SetEncoderSettings  # noqa: E402
 from retrieval.training.recipes.cross_encoder import evaluator  # noqa: E402
 from retrieval.training.recipes.set_encoder import SetEncoderRecipe, Subtopics, score_lists  # noqa: E402
 from retrieval.training.trainer import TrainerSettings, train  # noqa: E402
-from tests.training.making import make_run  # noqa: E402
+from tests.training.making import make_run, words  # noqa: E402
 
 METHOD = SetEncoderSettings(batch=10, negatives_per_query=3, pair_length=16)
 LEARNING = TrainerSettings(steps=100, lr=3e-3, checkpoint_every=0, log_every=1, device="cpu")
@@ -100,6 +101,30 @@ def test_the_loss_is_that_of_each_query_s_own_set(recipe: Make) -> None:
     torch.testing.assert_close(found.total, sum(expected.values()), atol=1e-5, rtol=0)
     found.total.backward()
     assert all(parameter.grad is not None for parameter in made.model.parameters())
+
+
+def test_a_duplicated_passage_is_noticed_after_training(bare: Path) -> None:
+    """In lists that chance would tell one time in four; the loss stays where it is for the first 200 steps."""
+    texts = words(0, "d") + words(1, "d")[:2]
+    data = TrainingData(texts=texts, examples=[Example(text, "q0x0", (row,)) for row, text in enumerate(texts)])
+    settings = SetEncoderSettings(batch=32, negatives_per_query=3, softmax=1e-6)
+    made = SetEncoderRecipe(make_model(bare), data, settings)
+    made.model.eval()  # dropout would make two of a passage
+    optimizer = torch.optim.Adam(made.model.parameters(), lr=3e-3)
+    for step in range(700):
+        optimizer.zero_grad()
+        made.loss(made.batch(step, 0, 1), step).total.backward()
+        torch.nn.utils.clip_grad_norm_(made.model.parameters(), 1.0)
+        optimizer.step()
+    generator, noticed = random.Random(0), 0
+    for _ in range(50):
+        passages = generator.sample(texts, 4)
+        twice = generator.randrange(4)
+        with torch.no_grad():
+            odds = made.model.duplicates(made.model.states(made.model.tokenize("q0x0", [*passages, passages[twice]])))
+        torch.testing.assert_close(odds[twice], odds[4], atol=1e-4, rtol=0)
+        noticed += sorted(odds.topk(2).indices.tolist()) == [twice, 4]
+    assert noticed >= 40
 
 
 def test_of_a_subtopic_one_document_is_to_be_found(bare: Path) -> None:
