@@ -51,6 +51,8 @@ METHODS: Mapping[str, type[DenseSettings]] = {
 
 # Candidates of a dev query that a ranker is judged by.
 _RERANKED = 50
+# Tokens of a query that a new set-encoder reads, as the published ones do.
+_QUERY_LENGTH = 32
 
 
 def read_data(data: Sequence[Path], settings: DataSettings, seed: int) -> tuple["TrainingData", list["DevSet"]]:
@@ -185,6 +187,7 @@ def learn_ranker(
     needs_torch()
     from retrieval.rerank.cross_encoder import score_pairs
     from retrieval.training.negatives import read_run
+    from retrieval.training.recipes import Recipe
     from retrieval.training.recipes.cross_encoder import CrossEncoderRecipe, evaluator
     from retrieval.training.recipes.set_encoder import SetEncoderRecipe, score_lists
     from retrieval.training.trainer import train
@@ -195,7 +198,7 @@ def learn_ranker(
     runs = [read_run(path, dev.qrels) for dev, path in sets]
     recipe: Recipe
     if isinstance(settings, SetEncoderSettings):
-        ranker, score = _set_encoder(model, settings.seed, optimising.device), score_lists
+        ranker, score = _set_encoder(model, settings, optimising.device), score_lists
         recipe = SetEncoderRecipe(ranker, data, settings)
     else:
         ranker, score = _ranker(model, settings.seed, optimising.device), score_pairs
@@ -287,7 +290,7 @@ def _ranker(source: str, seed: int, device: str | None) -> "CrossEncoder":
     )
 
 
-def _set_encoder(source: str, seed: int, device: str | None) -> Any:
+def _set_encoder(source: str, settings: SetEncoderSettings, device: str | None) -> Any:
     """A set-encoder; another encoder gets what it lacks."""
     from retrieval.encoders.models import snapshot
     from retrieval.rerank.neural.set_encoder import SetEncoder
@@ -295,7 +298,8 @@ def _set_encoder(source: str, seed: int, device: str | None) -> Any:
 
     if is_set_encoder(snapshot(source)[0]):
         return SetEncoder.load(source, device=device)
-    return SetEncoder.from_encoder(source, device=device, seed=seed)
+    length = min(_QUERY_LENGTH, settings.pair_length // 2)
+    return SetEncoder.from_encoder(source, device=device, seed=settings.seed, query_length=length)
 
 
 def _reranking(

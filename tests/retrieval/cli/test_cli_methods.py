@@ -78,16 +78,18 @@ def test_an_index_takes_a_query_encoder(cli: Cli, task: Path) -> None:
     assert str(task / "adore" / "model") not in cli("index", "info", task / "index").out
 
 
-def test_a_cross_encoder_is_trained_and_reranks(cli: Cli, task: Path) -> None:
+@pytest.mark.parametrize("kind", ["cross-encoder", "set-encoder"])
+def test_a_reranker_is_trained_and_reranks(cli: Cli, task: Path, kind: str) -> None:
     """From the command line to a search and an evaluation."""
     trained = cli(
-        *("train", "cross-encoder", task / "data", "--model", task / "dense", "--out", task / "cross", *SMALL),
+        *("train", kind, task / "data", "--model", task / "dense", "--out", task / "cross", *SMALL),
         *("--negatives", task / "run.trec", "--dev", "test", "--dev-run", task / "test.trec", "--json"),
+        *("--pair-length", 16),
     )
     assert trained.code == 0, trained.err
     model = Path(trained.json["model"])
     without = cli(
-        *("train", "cross-encoder", task / "data", "--model", task / "dense", "--out", task / "none", *SMALL),
+        *("train", kind, task / "data", "--model", task / "dense", "--out", task / "none", *SMALL),
         *("--dev", "test"),
     )
     assert without.code == 2
