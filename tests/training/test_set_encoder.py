@@ -173,14 +173,15 @@ def test_judgements_rank_where_no_teacher_does(recipe: Make) -> None:
 
 
 def test_a_run_goes_on_only_with_the_same_settings(recipe: Make, collection: Path) -> None:
-    """Sub-topics and processes decide, too: each has other documents twice."""
+    """Sub-topics decide, too; of several processes all have the same batch, with the same documents twice."""
     settings = recipe(rank_net=1.0).settings()
     assert settings == recipe(rank_net=1.0).settings()
     query = recipe().batch(0, 0, 1).examples[0].id
     assert settings != recipe({query: {"d0": "x"}}, rank_net=1.0).settings()
     one, two = (recipe().batch(0, rank, 2) for rank in (0, 1))
-    assert {example.id for example in one.examples}.isdisjoint(example.id for example in two.examples)
-    assert len(one.twice) == len(two.twice) == 5
+    assert [example.id for example in one.examples] == [example.id for example in two.examples]
+    assert one.twice == two.twice
+    assert len(one.twice) == 10
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from retrieval.rerank.neural.set_encoder import Member, SetEncoder
 from retrieval.rerank.set_encoder import score_sets, set_blocks
 from retrieval.training.batches import Batch
 from retrieval.training.data import TrainingData
+from retrieval.training.gathering import gathered, processes, shares
 from retrieval.training.losses.contrastive import contrastive
 from retrieval.training.losses.novelty import duplicate_loss, novelty_targets
 from retrieval.training.losses.pairwise import rank_net
@@ -85,9 +86,9 @@ class SetEncoderRecipe(CrossEncoderRecipe):
             self._origin["subtopics"] = _digest(subtopics)
 
     def batch(self, step: int, rank: int, world: int) -> SetBatch:
-        """Queries with a positive and negatives each, one of which is given twice."""
+        """Queries with a positive and negatives each, one of which is given twice: of all processes."""
         found = super().batch(step, rank, world)
-        generator = np.random.default_rng((self._settings.seed, _TWICE, step, rank))
+        generator = np.random.default_rng((self._settings.seed, _TWICE, step))
         twice = generator.integers(1 + self._settings.negatives_per_query, size=len(found.examples))
         return SetBatch(**vars(found), twice=twice.tolist())
 
@@ -95,7 +96,7 @@ class SetEncoderRecipe(CrossEncoderRecipe):
         """All terms of a batch; the log also says how often the positive comes first, and a duplicate."""
         s = self._settings
         b = len(batch.examples)
-        states = self._states(batch).view(b, -1, self.model.head.in_features)
+        states = self._states(batch)
         own = states[:, : 1 + s.negatives_per_query]
         scores = self.model.scores(own.flatten(0, 1)).view(b, -1)
         known = batch.own(batch.known).to(scores.device)
@@ -118,16 +119,17 @@ class SetEncoderRecipe(CrossEncoderRecipe):
         return StepLoss(total, {name: part.item() for name, part in parts.items()}, figures)
 
     def _states(self, batch: SetBatch) -> Tensor:
-        """(n, H), of each query's list one after the other; with the duplicate task each ends in its copy."""
-        s = self._settings
+        """(b, n, H), of each query's list, of which this process reads a share; with the duplicate task a copy ends it."""
+        s, (rank, world) = self._settings, processes()
         size = 1 + s.negatives_per_query
-        pairs = list_pairs(batch, self._data.texts)
+        pairs, mine = list_pairs(batch, self._data.texts), shares(len(batch.twice), rank, world)
         members: list[Member] = []
-        for number, twice in enumerate(batch.twice):
-            own = [(number, query, passage) for query, passage in pairs[number * size : (number + 1) * size]]
-            members += [*own, own[twice]] if s.duplicate else own
+        for number, place in enumerate(mine):
+            own = [(number, query, passage) for query, passage in pairs[place * size : (place + 1) * size]]
+            members += [*own, own[batch.twice[place]]] if s.duplicate else own
         places, blocks = set_blocks(self.model, members, batching(self.model), s.pair_length)
-        return in_order([self.model.states(*blocks)], places)
+        states = in_order([self.model.states(*blocks)], places)
+        return gathered(states.view(len(mine), -1, self.model.head.in_features), len(batch.twice), rank, world)
 
     def _targets(self, batch: SetBatch, scores: Tensor, teacher: Tensor, known: Tensor) -> Tensor:
         """(b, n) RankNet's: the teacher's scores, or the judgements; with sub-topics only the best of each."""
