@@ -119,7 +119,7 @@ class SetEncoderRecipe(CrossEncoderRecipe):
         return StepLoss(total, {name: part.item() for name, part in parts.items()}, figures)
 
     def _states(self, batch: SetBatch) -> Tensor:
-        """(b, n, H), of each query's list, of which this process reads a share; with the duplicate task a copy ends it."""
+        """(b, n, H), of each query's list and, for the duplicate task, its copy; this process reads a share."""
         s, (rank, world) = self._settings, processes()
         size = 1 + s.negatives_per_query
         pairs, mine = list_pairs(batch, self._data.texts), shares(len(batch.twice), rank, world)
