@@ -2,9 +2,9 @@
 
 import typer
 
-from retrieval.cli.train.cross_encoder import cross_encoder, set_encoder
 from retrieval.cli.train.dense import commands
 from retrieval.cli.train.fields import command_of
+from retrieval.cli.train.reranker import reranker
 from retrieval.cli.train.rounds import rounds
 from retrieval.cli.train.splade import splade
 from retrieval.training.ranker_settings import CrossEncoderSettings, SetEncoderSettings
@@ -14,8 +14,11 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Train encoders.", no_args_is_help=True)
 commands(app)
-app.command("cross-encoder")(command_of(cross_encoder, CrossEncoderSettings, TrainerSettings, DataSettings))
-app.command("set-encoder")(command_of(set_encoder, SetEncoderSettings, TrainerSettings, DataSettings))
+for name, settings, told in (
+    ("cross-encoder", CrossEncoderSettings, "Train a cross-encoder, on lists of hard negatives or a teacher's scores."),
+    ("set-encoder", SetEncoderSettings, "Train a set-encoder, which reads the passages of a query side by side."),
+):
+    app.command(name, help=told)(command_of(reranker, settings, TrainerSettings, DataSettings))
 app.command("splade")(splade)
 app.command("rounds")(rounds)
 

@@ -14,10 +14,10 @@ from retrieval.cli.train.telling import draw_curves, report, tell, use_threads
 from retrieval.errors import InputError
 from retrieval.learning import learn_ranker, needs_torch, read_data
 from retrieval.training.plotting import needs_matplotlib
-from retrieval.training.ranker_settings import CrossEncoderSettings, SetEncoderSettings
+from retrieval.training.ranker_settings import CrossEncoderSettings
 from retrieval.training.settings import DataSettings, TrainerSettings
 
-__all__ = ["cross_encoder", "set_encoder"]
+__all__ = ["reranker"]
 
 ModelOption = Annotated[
     str,
@@ -32,42 +32,7 @@ DevRunOption = Annotated[
 DepthOption = Annotated[int, typer.Option(min=1, help="Hits of it that are reranked.")]
 
 
-def set_encoder(
-    settings: SetEncoderSettings,
-    optimising: TrainerSettings,
-    given: DataSettings,
-    data: DataArgument,
-    model: ModelOption,
-    out: OutOption,
-    dev_run: DevRunOption = None,
-    dev_depth: DepthOption = 100,
-    epochs: EpochsOption = 1.0,
-    steps: StepsOption = None,
-    restart: RestartOption = False,
-    threads: ThreadsOption = None,
-    plot: PlotOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Train a set-encoder, which reads the passages of a query side by side, on lists or on a teacher's order."""
-    cross_encoder(
-        settings,
-        optimising,
-        given,
-        data,
-        model,
-        out,
-        dev_run=dev_run,
-        dev_depth=dev_depth,
-        epochs=epochs,
-        steps=steps,
-        restart=restart,
-        threads=threads,
-        plot=plot,
-        json=json,
-    )
-
-
-def cross_encoder(
+def reranker(
     settings: CrossEncoderSettings,
     optimising: TrainerSettings,
     given: DataSettings,
@@ -83,7 +48,7 @@ def cross_encoder(
     plot: PlotOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Train a cross-encoder on lists of a positive and hard negatives, or on a teacher's scores."""
+    """Train the kind of reranker that the settings are of, on lists of hard negatives or on a teacher."""
     needs_torch()
     if plot:
         needs_matplotlib()
