@@ -11,11 +11,11 @@
   it makes are kept in a folder of the run.
 - Tokens are those of the texts, without padding, cut as the model cuts them. The peak of memory is the process'.
 - The share of the arithmetic peak is useful operations a second over what a product of two large matrices (of 2,048
-  rows and columns, float32, the best of ten by torch on the same threads and device) reaches. Useful are, for each
-  token, 2 for each weight of a linear map that all tokens go through, and for the attention of each layer 4 for each
-  dimension and each token of its text; softmax, norms and padding count nothing. The theoretical peak beside it is
-  threads times the clock that the system tells times the operations of two fused multiply-adds as wide as the CPU has.
-  Both are float32's, also where an engine computes in less.
+  rows and columns, the best of ten on the same threads and device) reaches in the engine's precision: by torch, in
+  float32 also by NumPy, whichever is faster; int8 is held to bf16's. Useful are, for each token, 2 for each weight of a
+  linear map that all tokens go through, and for the attention of each layer 4 for each dimension and each token of its
+  text; softmax, norms and padding count nothing. The theoretical peak is float32's: threads times the clock that the
+  system tells, which a core may exceed, times the operations of two fused multiply-adds as wide as the CPU has.
 - `--cpu-time` counts the processor's seconds in place of the wall's, for a machine that does other work meanwhile: on
   one thread they say nearly the same, on several nothing of how well these work together.
 - `--quality` builds an index of SciFact and of NFCorpus with each of our engines and measures nDCG@10 of dense search.
@@ -159,14 +159,15 @@ def _measure_quality(
 def figures(result: dict[str, Any]) -> dict[str, Any]:
     """Rates, ratios and shares of the peak, of each engine."""
     peer = result["engines"][PEER]["times"]
-    for about in result["engines"].values():
+    for name, about in result["engines"].items():
         times = about["times"]
         seconds = Spread.of(times).median
         about["documents/s"] = result["documents"] / seconds
         about["tokens/s"] = result["tokens"] / seconds
         about["ratio"] = vars(Spread.of_ratios(peer, times))
         about["flops"] = result["operations"] / seconds
-        about["share"] = about["flops"] / result["gemm"]
+        is_half = ENGINES.get(name, {}).get("precision", "fp32") != "fp32"
+        about["share"] = about["flops"] / result["gemm"]["bf16" if is_half else "fp32"]
         about["share of theory"] = about["flops"] / result["theory"] if result["theory"] else None
     return result
 

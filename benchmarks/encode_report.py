@@ -17,9 +17,10 @@ def show(report: dict[str, Any]) -> None:
     rows = [_row(name, about) for name, about in report["engines"].items()]
     columns = ["engine", "documents/s", "tokens/s", "ratio", "GFLOP/s", "of gemm", "of theory", "peak, MB", "load, s"]
     print_table(columns, rows)
-    peaks = [f"a product of matrices reaches {report['gemm'] / 1e9:,.0f} GFLOP/s"]
+    reached = " and ".join(f"{rate / 1e9:,.0f} in {name}" for name, rate in report["gemm"].items())
+    peaks = [f"a product of matrices reaches {reached} GFLOP/s"]
     if report["theory"]:
-        peaks.append(f"clock and width allow {report['theory'] / 1e9:,.0f}")
+        peaks.append(f"clock and width allow {report['theory'] / 1e9:,.0f} in fp32")
     print("; ".join(peaks))
     quality = [
         [name, *(f"{value:.4f}" for value in about["ndcg"].values())]
