@@ -135,7 +135,8 @@ class _Run:
     def _step(self, step: int) -> StepLoss:
         """Learn from one batch."""
         accelerator, settings = self._accelerator, self._settings
-        self._recipe.before_step(step)
+        with accelerator.autocast():
+            self._recipe.before_step(step)
         torch.manual_seed(hash((settings.seed, step, accelerator.process_index)))
         batch = self._recipe.batch(step, accelerator.process_index, accelerator.num_processes)
         with accelerator.autocast():
@@ -225,7 +226,8 @@ class _Run:
         recipe.model.to(self._accelerator.device)
         if not state:
             share_weights(recipe.model)
-            recipe.begin()
+            with self._accelerator.autocast():  # a search for negatives is as precise as the steps
+                recipe.begin()
         optimizer = torch.optim.AdamW(_groups(recipe, self._settings.weight_decay), lr=self._settings.lr, fused=True)
         self._optimizer = self._accelerator.prepare(optimizer)
         self._best = progressed.best if progressed else None
