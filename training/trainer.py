@@ -220,6 +220,8 @@ class _Run:
     def _prepare(self, progressed: Progressed | None) -> None:
         """Bring model and optimiser to where the run begins, or was."""
         recipe, state = self._recipe, progressed.state if progressed else None
+        if self._settings.dropout is not None:
+            _set_dropout(recipe.model, self._settings.dropout)
         if state:
             recipe.model.load_state_dict(state["model"])
             recipe.load_state(state["recipe"])
@@ -275,6 +277,15 @@ def _groups(recipe: Recipe, weight_decay: float) -> list[dict[str, Any]]:
             decay = 0.0 if name.endswith(_NO_DECAY) else weight_decay
             groups.setdefault((recipe.part(name), decay), []).append(parameter)
     return [{"params": parameters, "part": part, "weight_decay": decay} for (part, decay), parameters in groups.items()]
+
+
+def _set_dropout(model: nn.Module, share: float) -> None:
+    """Of all layers; some kinds of attention have theirs as a number."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
+        elif isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = share
 
 
 def _listed(parts: Mapping[str, float]) -> str:

@@ -191,7 +191,35 @@ def test_the_rate_rises_and_falls_in_straight_lines() -> None:
     assert rates == [4.0, 8.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]
 
 
-@pytest.mark.parametrize("change", [{"steps": -1}, {"lr": 0.0}, {"warmup": 2.0}, {"clip": 0.0}, {"precision": "fp8"}])
+class Dropping(Line):
+    """The same, seen through dropout; it keeps what came through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Sequential(self.model, nn.Dropout(0.5))
+        self.seen: list[float] = []
+
+    def loss(self, batch: int, step: int) -> StepLoss:
+        total = (self.model(torch.ones(64, 1)) - 3).square().mean()
+        self.seen.append(total.item())
+        return StepLoss(total, {}, {})
+
+
+@pytest.mark.parametrize(("dropout", "is_lucky"), [(None, True), (0.0, False)])
+def test_dropout_is_the_models_own_or_what_was_said(tmp_path: Path, dropout: float | None, is_lucky: bool) -> None:
+    """With 0, other random numbers make no other loss."""
+    seen = []
+    for seed in (0, 1):
+        dropping = Dropping()
+        optimising = TrainerSettings(steps=5, lr=0.1, seed=seed, dropout=dropout, device="cpu")
+        train(dropping, optimising, tmp_path / str(seed))
+        seen.append(dropping.seen)
+    assert (seen[0] != seen[1]) == is_lucky
+
+
+@pytest.mark.parametrize(
+    "change", [{"steps": -1}, {"lr": 0.0}, {"warmup": 2.0}, {"clip": 0.0}, {"precision": "fp8"}, {"dropout": 1.0}]
+)
 def test_settings_out_of_range_are_refused(change: dict[str, object]) -> None:
     """When they are made, not at some step."""
     with pytest.raises(InputError, match=next(iter(change))):
