@@ -1,4 +1,4 @@
-"""`retrieval eval`: measure systems on a test collection."""
+"""`retrieval eval run`: systems that search an index are measured on a test collection."""
 
 import platform
 import re
@@ -64,15 +64,6 @@ class TiesName(StrEnum):  # noqa: D101 - the name says it
     ASCENDING = "ascending"
 
 
-app = typer.Typer(help="Measure systems on a test collection.", no_args_is_help=True)
-
-
-@app.callback()
-def group() -> None:
-    """Measure systems on a test collection."""
-
-
-@app.command()
 def run(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder in BEIR's layout.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where runs and results.json go, and a new index.")],

@@ -1,0 +1,15 @@
+"""`retrieval eval`: measure systems on a test collection, and compare what was measured."""
+
+import typer
+
+from retrieval.cli.evaluate.run import run
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Measure systems on a test collection.", no_args_is_help=True)
+app.command("run")(run)
+
+
+@app.callback()
+def group() -> None:
+    """Measure systems on a test collection."""
