@@ -1,6 +1,9 @@
 """Runs: what a system answered to each query, and TREC's file format for it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Container, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 from retrieval.errors import CollectionError, InputError
 from retrieval.types import Hits, Query
 
-__all__ = ["Run", "Ties", "format_run", "is_word", "make_run", "strictly_decreasing"]
+__all__ = ["Run", "Ties", "format_run", "is_word", "make_run", "ranked", "read_run", "strictly_decreasing"]
 
 Run = Mapping[str, Mapping[str, float]]
 """Query id → document id → score, best first; no two scores of a query are equal."""
@@ -40,15 +43,37 @@ def make_run(
         without_own: leave out a document whose id is the query's own.
         ties: the order of documents with equal scores.
     """
-    run: dict[str, Mapping[str, float]] = {}
-    for query, (ordinals, scores) in zip(queries, hits.rows(), strict=True):
-        pairs = sorted(zip(scores.tolist(), ids(ordinals), strict=True), reverse=True)
+    return {
+        query.id: ranked(
+            dict(zip(ids(ordinals), scores.tolist(), strict=True)),
+            k=k,
+            without=query.id if without_own else None,
+            ties=ties,
+        )
+        for query, (ordinals, scores) in zip(queries, hits.rows(), strict=True)
+    }
+
+
+def ranked(
+    hits: Mapping[str, float], *, k: int, without: str | None = None, ties: Ties = "descending"
+) -> Mapping[str, float]:
+    """One query's list as a run holds it: its first k documents by float32 scores, which no two share.
+
+    Args:
+        hits: document id → score, in any order.
+        k: how many to keep.
+        without: a document that is left out.
+        ties: the order of documents with equal scores.
+    """
+    kept = {id_: score for id_, score in hits.items() if id_ != without}
+    scores = np.fromiter(kept.values(), dtype=np.float32, count=len(kept))
+    if not np.all(scores[1:] < scores[:-1]):
+        pairs = sorted(zip(scores.tolist(), kept, strict=True), reverse=True)
         if ties == "ascending":
             pairs.sort(key=lambda pair: (-pair[0], pair[1]))
-        kept = [(score, id_) for score, id_ in pairs if not (without_own and id_ == query.id)][:k]
-        lowered = strictly_decreasing(np.array([score for score, _ in kept], dtype=np.float32))
-        run[query.id] = {id_: score for (_, id_), score in zip(kept, lowered.tolist(), strict=True)}
-    return run
+        kept = {id_: score for score, id_ in pairs}
+        scores = np.fromiter(kept.values(), dtype=np.float32, count=len(kept))
+    return dict(zip(islice(kept, k), strictly_decreasing(scores[:k]).tolist(), strict=True))
 
 
 def strictly_decreasing(scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -71,6 +96,48 @@ def format_run(run: Run, tag: str) -> str:
         for query, scores in run.items()
         for rank, (document, score) in enumerate(scores.items(), 1)
     )
+
+
+def read_run(path: Path, queries: Container[str] | None = None) -> dict[str, dict[str, float]]:
+    """Query id → document id → score, best first, of lines `query Q0 document rank score tag`.
+
+    Ranks are not read. Ties stay in the order of the file, whatever a measure makes of them: see `ranked`. Only the
+    lists of `queries` are kept, where they are given.
+
+    Raises:
+        CollectionError: the file is not there, or a line is not of that form, gives a document twice, or a score that
+            is not a finite number; it names the line.
+    """
+    run: dict[str, dict[str, float]] = {}
+    try:
+        with path.open(encoding="utf-8") as file:
+            for position, line in enumerate(file, 1):
+                try:
+                    query, _, document, _, score, _ = line.split()
+                    value = float(score)
+                except ValueError:
+                    if line.split():
+                        raise _bad_line(path, position, line.split()) from None
+                    continue
+                if queries is not None and query not in queries:
+                    continue
+                hits = run.setdefault(query, {})
+                if document in hits or not math.isfinite(value):
+                    raise _bad_hit(f"{path}:{position}", query, document, value)
+                hits[document] = value
+    except (OSError, UnicodeDecodeError) as error:
+        raise CollectionError(f"{path}: cannot be read as a TREC run ({error})") from error
+    return {query: dict(sorted(hits.items(), key=lambda hit: -hit[1])) for query, hits in run.items()}
+
+
+def _bad_line(path: Path, position: int, fields: list[str]) -> CollectionError:
+    return CollectionError(f"{path}:{position}: expected query, Q0, document, rank, score and tag; got {fields}")
+
+
+def _bad_hit(place: str, query: str, document: str, score: float) -> CollectionError:
+    if not math.isfinite(score):
+        return CollectionError(f"{place}: the score {score} of document {document} is not a finite number")
+    return CollectionError(f"{place}: document {document} stands in the list of query {query} already")
 
 
 def is_word(text: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.beir_eval.runs import read_run
 from retrieval.errors import ArtifactMissingError, InputError, MissingExtraError
 from retrieval.indexing import Index
 from retrieval.protocols import Progress, silent
@@ -186,7 +187,6 @@ def learn_ranker(
     """
     needs_torch()
     from retrieval.rerank.cross_encoder import score_pairs
-    from retrieval.training.negatives import read_run
     from retrieval.training.recipes import Recipe
     from retrieval.training.recipes.cross_encoder import CrossEncoderRecipe, evaluator
     from retrieval.training.recipes.set_encoder import SetEncoderRecipe, score_lists

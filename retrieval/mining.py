@@ -14,6 +14,7 @@ import orjson
 from numpy.typing import NDArray
 
 from retrieval.beir_eval.datasets import Collection
+from retrieval.beir_eval.runs import read_run
 from retrieval.corpus import OnError, ReadReport, read_documents
 from retrieval.errors import CollectionError
 from retrieval.files import write_stream, write_whole
@@ -21,7 +22,7 @@ from retrieval.pipeline import Retriever
 from retrieval.protocols import Progress, silent
 from retrieval.training.audit import Audit
 from retrieval.training.mining import Asked, Found, Miner, MiningSettings, Ranking, Scorer
-from retrieval.training.negatives import Mined, MinedLists, read_run
+from retrieval.training.negatives import Mined, MinedLists
 from retrieval.types import Document, Hits, Query
 
 __all__ = ["IndexSource", "MiningReport", "RunSource", "Source", "mine"]

@@ -10,16 +10,17 @@ field of an item but its id.
 """
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from retrieval.beir_eval.runs import read_run
 from retrieval.errors import CollectionError
 
-__all__ = ["Mined", "MinedLists", "Teacher", "read_mined", "read_negatives", "read_run"]
+__all__ = ["Mined", "MinedLists", "Teacher", "read_mined", "read_negatives"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,40 +127,6 @@ def _item(fields: Mapping[str, Any], place: str) -> Mined:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def read_run(path: Path, queries: Container[str] | None = None) -> dict[str, dict[str, float]]:
-    """Query id → document id → score, best first, of lines `query Q0 document rank score tag`.
-
-    Ties stay in the order of the file. Only the lists of `queries` are kept, where they are given.
-
-    Raises:
-        CollectionError: the file is not there, or a line is not of that form or gives a document twice.
-    """
-    run: dict[str, dict[str, float]] = {}
-    try:
-        with path.open(encoding="utf-8") as file:
-            for position, line in enumerate(file, 1):
-                fields = line.split()
-                if fields and (queries is None or fields[0] in queries):
-                    _add(run, fields, f"{path}:{position}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CollectionError(f"{path}: cannot be read as a TREC run ({error})") from error
-    return {query: dict(sorted(hits.items(), key=lambda hit: -hit[1])) for query, hits in run.items()}
-
-
-def _add(run: dict[str, dict[str, float]], fields: list[str], place: str) -> None:
-    try:
-        query, _, document, _, score, _ = fields
-        value = float(score)
-    except ValueError:
-        raise CollectionError(f"{place}: expected query, Q0, document, rank, score and tag; got {fields}") from None
-    hits = run.setdefault(query, {})
-    if document in hits:
-        raise CollectionError(f"{place}: document {document} stands in the list of query {query} already")
-    if not math.isfinite(value):
-        raise CollectionError(f"{place}: the score {score} is not a number to learn from")
-    hits[document] = value
 
 
 class Teacher:

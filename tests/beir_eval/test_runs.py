@@ -1,4 +1,5 @@
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from retrieval.beir_eval.runs import format_run, make_run, strictly_decreasing
+from retrieval.beir_eval.runs import format_run, make_run, ranked, read_run, strictly_decreasing
 from retrieval.errors import CollectionError, InputError
 from retrieval.types import Hits, Query, ScoreKind
 
@@ -123,3 +124,40 @@ def test_a_run_s_tag_is_one_word(tag: str) -> None:
     """Checked also where no query has hits."""
     with pytest.raises(InputError, match=f"the tag of a TREC run must be one word; got {tag!r}"):
         format_run({"q": {}}, tag)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("q1 Q0 a 1", "expected query, Q0"),
+        ("q1 Q0 a 1 high tag", "expected query, Q0"),
+        ("q1 Q0 a 1 nan tag", "the score nan of document a is not a finite number"),
+        ("q1 Q0 b 1 1 tag", "stands in the list of query q1 already"),
+    ],
+)
+def test_a_run_that_cannot_be_used_is_named_with_its_line(tmp_path: Path, line: str, reason: str) -> None:
+    """And with what is wrong."""
+    path = tmp_path / "bad.trec"
+    path.write_text(f"q1 Q0 b 1 9 tag\n{line}\n")
+    with pytest.raises(CollectionError, match=f"bad.trec:2: .*{reason}"):
+        read_run(path)
+
+
+def test_a_run_is_read_by_score(tmp_path: Path) -> None:
+    """Whatever the order of its lines; a file that is not there is an error."""
+    path = tmp_path / "run.trec"
+    path.write_text("q1 Q0 a 2 1.5 tag\n\nq1 Q0 b 1 3e1 tag\nq2 Q0 b 1 1 tag\n")
+    assert list(read_run(path)["q1"].items()) == [("b", 30.0), ("a", 1.5)]
+    assert set(read_run(path)) == {"q1", "q2"}
+    assert set(read_run(path, {"q2"})) == {"q2"}
+    with pytest.raises(CollectionError, match="cannot be read as a TREC run"):
+        read_run(tmp_path / "absent.trec")
+
+
+def test_a_list_is_ranked_by_float32_scores_whatever_its_order() -> None:
+    """What only float64 tells apart is a tie, as in trec_eval; a document can be left out, and k counts after that."""
+    hits = {"a": 1.0, "b": 1.0 + 1e-12, "c": 2.0, "d": 0.5}
+    assert list(ranked(hits, k=9)) == ["c", "b", "a", "d"]
+    assert list(ranked(hits, k=9, ties="ascending")) == ["c", "a", "b", "d"]
+    assert ranked(hits, k=1, without="c") == {"b": 1.0}
+    assert ranked({}, k=3) == {}

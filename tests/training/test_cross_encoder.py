@@ -10,12 +10,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
+from retrieval.beir_eval.runs import read_run  # noqa: E402
 from retrieval.errors import CollectionError, InputError  # noqa: E402
 from retrieval.rerank.neural.cross_encoder import CrossEncoder  # noqa: E402
 from retrieval.training.data import Example, Sources, TrainingData, read_training_data  # noqa: E402
 from retrieval.training.dev import DevSet, load_dev_set  # noqa: E402
 from retrieval.training.log import read_log  # noqa: E402
-from retrieval.training.negatives import read_run  # noqa: E402
 from retrieval.training.recipes.cross_encoder import (  # noqa: E402
     CrossEncoderRecipe,
     CrossEncoderSettings,

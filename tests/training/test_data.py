@@ -7,7 +7,7 @@ import pytest
 
 from retrieval.errors import CollectionError, CorpusError, InputError
 from retrieval.training.data import Sources, TrainingData, read_training_data
-from retrieval.training.negatives import Teacher, read_run
+from retrieval.training.negatives import Teacher
 
 CORPUS = [("a", "Title", "one"), ("b", "", "two"), ("c", "", "three"), ("d", "", "four")]
 QUERIES = {"q1": "first", "q2": "second", "t1": "tested", "q3": "Tested "}
@@ -153,28 +153,3 @@ def test_the_fingerprint_tells_data_apart(tmp_path: Path) -> None:
     prints = [read_training_data(Sources(data=[source], **variant)).fingerprint() for variant in variants]
     assert len(set(prints)) == len(variants)
     assert read_training_data(Sources(data=[source])).fingerprint() == prints[0]
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("q1 Q0 a 1", "expected query, Q0"),
-        ("q1 Q0 a 1 high tag", "expected query, Q0"),
-        ("q1 Q0 a 1 nan tag", "not a number to learn from"),
-        ("q1 Q0 b 1 1 tag", "stands in the list of query q1 already"),
-    ],
-)
-def test_a_run_that_cannot_be_used_is_named_with_its_line(tmp_path: Path, line: str, reason: str) -> None:
-    """And with what is wrong."""
-    path = tmp_path / "bad.trec"
-    path.write_text(f"q1 Q0 b 1 9 tag\n{line}\n")
-    with pytest.raises(CollectionError, match=f"bad.trec:2: .*{reason}"):
-        read_run(path)
-
-
-def test_a_run_is_read_by_score(tmp_path: Path) -> None:
-    """Whatever the order of its lines; a file that is not there is an error."""
-    path = run(tmp_path / "run.trec", "q1 Q0 a 2 1.5", "q1 Q0 b 1 3e1")
-    assert list(read_run(path)["q1"].items()) == [("b", 30.0), ("a", 1.5)]
-    with pytest.raises(CollectionError, match="cannot be read as a TREC run"):
-        read_run(tmp_path / "absent.trec")

@@ -11,12 +11,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
+from retrieval.beir_eval.runs import read_run  # noqa: E402
 from retrieval.errors import InputError  # noqa: E402
 from retrieval.rerank.neural.set_encoder import SetEncoder  # noqa: E402
 from retrieval.training.data import Example, Sources, TrainingData, read_training_data  # noqa: E402
 from retrieval.training.dev import load_dev_set  # noqa: E402
 from retrieval.training.log import read_log  # noqa: E402
-from retrieval.training.negatives import read_run  # noqa: E402
 from retrieval.training.ranker_settings import SetEncoderSettings  # noqa: E402
 from retrieval.training.recipes.cross_encoder import evaluator  # noqa: E402
 from retrieval.training.recipes.set_encoder import SetEncoderRecipe, Subtopics, score_lists  # noqa: E402
