@@ -1,22 +1,23 @@
 """Pairs of query and passage to scores, by a cross-encoder in whatever precision and runtime this machine has."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.models import evaluating, locate, model_name, weights_digest
+from retrieval.encoders.models import evaluating
 from retrieval.encoders.runtimes.bodies import Body, body_of
 from retrieval.encoders.runtimes.pipeline import Batching, run_model
-from retrieval.encoders.runtimes.precision import Choice, choose
+from retrieval.encoders.runtimes.precision import Choice
 from retrieval.errors import InputError, ModelError
+from retrieval.rerank.scoring import ScorerCard, prepare
 
 if TYPE_CHECKING:
     from retrieval.rerank.neural.cross_encoder import CrossEncoder
 
-__all__ = ["PairScorer", "ScorerCard", "characters", "score_pairs"]
+__all__ = ["PairScorer", "characters", "score_pairs"]
 
 Pair = tuple[str, str]
 
@@ -25,27 +26,6 @@ _EXAMPLES = [
     ("what makes the sky glow at night?", "Solar wind makes the sky glow at night."),
     ("solar wind", "Bread is made of flour, water and salt, and needs time."),
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScorerCard:
-    """What decides the scores; results keep it.
-
-    Attributes:
-        model: the name by which it is loaded.
-        weights: a digest of its parameters.
-        revision: of the hub, where it comes from there.
-        max_length: tokens of a pair that are read.
-        precision: of the arithmetic: `float32`, `bfloat16` or `float16`.
-        runtime: what runs the model: `torch`, `openvino` or `onnx`.
-    """
-
-    model: str
-    weights: str
-    revision: str | None
-    max_length: int
-    precision: str
-    runtime: str
 
 
 class PairScorer:
@@ -76,24 +56,23 @@ class PairScorer:
         max_length: int | None = None,
         batch_tokens: int | None = None,
     ) -> None:
-        locate(model)  # whose package brings torch, which is asked for next
-        choice = choose(precision, runtime, device)
-        if choice.precision == "int8":
+        def load(source: str, device: str) -> "CrossEncoder":
+            from retrieval.rerank.neural.cross_encoder import CrossEncoder
+
+            loaded = CrossEncoder.load(source, device=device)
+            if max_length is not None:
+                loaded.max_length = max_length
+            return loaded
+
+        made = prepare(model, load, device=device, precision=precision, runtime=runtime, batch_tokens=batch_tokens)
+        if made.choice.precision == "int8":
             raise InputError("no cross-encoder is run in int8", hint="--precision bf16, or fp32")
-        self._model = _loaded(model, choice, max_length)
-        weights = weights_digest(self._model)
-        self._batching = choice.batching(batch_tokens)
-        self._body = _body(self._model, choice)
+        self._model, self._batching = made.model, made.batching
+        self._body = _body(self._model, made.choice)
         if self._body is None:
-            self._model.set_precision(choice.precision)
-        self.card = ScorerCard(
-            model=model_name(model),
-            weights=weights,
-            revision=self._model.revision,
-            max_length=self._model.max_length,
-            precision=choice.precision,
-            runtime=choice.runtime if self._body else "torch",
-        )
+            self._model.set_precision(made.choice.precision)
+        described = {**made.described, "runtime": made.choice.runtime if self._body else "torch"}
+        self.card = ScorerCard(max_length=self._model.max_length, **described)
 
     def scores(self, pairs: Sequence[Pair], on_batch: Callable[[int], None] = lambda done: None) -> NDArray[np.float32]:
         """(n,) float32, of each pair of query and passage, in their order; `on_batch` hears how many more are done.
@@ -166,15 +145,6 @@ def score_pairs(
 def characters(pair: Pair) -> int:
     """Of query and passage: how pairs are sorted before they are tokenised."""
     return len(pair[0]) + len(pair[1])
-
-
-def _loaded(model: str, choice: Choice, max_length: int | None) -> "CrossEncoder":
-    from retrieval.rerank.neural.cross_encoder import CrossEncoder
-
-    loaded = CrossEncoder.load(model, device=choice.device).eval()
-    if max_length is not None:
-        loaded.max_length = max_length
-    return loaded
 
 
 def _body(model: "CrossEncoder", choice: Choice) -> Body | None:

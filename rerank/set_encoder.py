@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.models import evaluating, locate, model_name, weights_digest
+from retrieval.encoders.models import evaluating
 from retrieval.encoders.runtimes.pipeline import Batching, tokenized_batches
-from retrieval.encoders.runtimes.precision import choose
 from retrieval.errors import InputError, ModelError
-from retrieval.rerank.cross_encoder import ScorerCard
+from retrieval.rerank.scoring import ScorerCard, prepare
 from retrieval.streams import windows
 
 if TYPE_CHECKING:
@@ -76,24 +75,21 @@ class SetScorer:
         at_once: int = AT_ONCE,
     ) -> None:
         _check(at_once)
-        locate(model)  # whose package brings torch, which is asked for next
-        choice = choose(precision, "torch", device)
-        from retrieval.rerank.neural.set_encoder import SetEncoder
 
-        self._model = SetEncoder.load(model, device=choice.device).eval().set_lengths(query_length, document_length)
-        weights = weights_digest(self._model)
-        self._model.set_precision(choice.precision)
-        self._batching, self._at_once = choice.batching(batch_tokens), at_once
+        def load(source: str, device: str) -> "SetEncoder":
+            from retrieval.rerank.neural.set_encoder import SetEncoder
+
+            return SetEncoder.load(source, device=device).set_lengths(query_length, document_length)
+
+        made = prepare(model, load, device=device, precision=precision, runtime="torch", batch_tokens=batch_tokens)
+        self._model, self._batching, self._at_once = made.model, made.batching, at_once
+        self._model.set_precision(made.choice.precision)
         self.card = SetCard(
-            model=model_name(model),
-            weights=weights,
-            revision=self._model.revision,
             max_length=self._model.max_length,
-            precision=choice.precision,
-            runtime="torch",
             query_length=self._model.query_length,
             document_length=self._model.document_length,
             at_once=at_once,
+            **made.described,
         )
 
     @property

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.beir_eval.runs import read_run
 from retrieval.errors import ArtifactMissingError, InputError, MissingExtraError
 from retrieval.indexing import Index
 from retrieval.protocols import Progress, silent
-from retrieval.training.ranker_settings import CrossEncoderSettings, SetEncoderSettings
 from retrieval.training.settings import (
     AdoreSettings,
     Ar2Settings,
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from retrieval.training.recipes.dense import DenseRecipe
     from retrieval.training.trainer import Outcome
 
-__all__ = ["METHODS", "IndexedDocuments", "learn", "learn_ranker", "needs_torch", "read_data"]
+__all__ = ["METHODS", "IndexedDocuments", "each_epoch", "learn", "needs_torch", "read_data"]
 
 METHODS: Mapping[str, type[DenseSettings]] = {
     "dense": DenseSettings,
@@ -52,8 +50,6 @@ METHODS: Mapping[str, type[DenseSettings]] = {
 
 # Candidates of a dev query that a ranker is judged by.
 _RERANKED = 50
-# Tokens of a query that a new set-encoder reads, as the published ones do.
-_QUERY_LENGTH = 32
 
 
 def read_data(data: Sequence[Path], settings: DataSettings, seed: int) -> tuple["TrainingData", list["DevSet"]]:
@@ -140,7 +136,7 @@ def learn(
 
     if method not in METHODS:
         raise InputError(f"no method {method!r}", hint=f"name one of {', '.join(METHODS)}")
-    optimising = _each_epoch(optimising, data, settings.batch) if sets else optimising
+    optimising = each_epoch(optimising, data, settings.batch) if sets else optimising
     encoder = DualEncoder.load(model, device=optimising.device)
     prepare = _prepare_adore if method == "adore" else _prepare
     given: dict[str, Any] = {
@@ -156,58 +152,7 @@ def learn(
     return train(recipe, optimising, out, evaluate=evaluate if sets else None, restart=restart, progress=progress)
 
 
-def learn_ranker(
-    model: str,
-    data: "TrainingData",
-    sets: Sequence[tuple["DevSet", Path]],
-    settings: CrossEncoderSettings,
-    optimising: TrainerSettings,
-    out: Path,
-    *,
-    depth: int = 100,
-    restart: bool = False,
-    progress: Progress = silent,
-) -> "Outcome":
-    """Train a cross-encoder, or by its settings a set-encoder, or go on with a run that was interrupted.
-
-    Args:
-        model: a cross-encoder, or an encoder that gets a new head.
-        data: what to learn from.
-        sets: dev data, and of each the TREC run whose hits are reranked to judge the model.
-        settings: the method's.
-        optimising: the trainer's; where dev data is given and no steps between evaluations, each epoch ends with one.
-        out: where the model goes, with its log and checkpoints.
-        depth: hits of a run that are reranked.
-        restart: begin anew where an interrupted run stands.
-        progress: told of steps.
-
-    Raises:
-        MissingExtraError, ModelError, TrainingError, InputError: see `learn`.
-        CollectionError: a run cannot be read, or holds no dev query.
-    """
-    needs_torch()
-    from retrieval.rerank.cross_encoder import score_pairs
-    from retrieval.training.recipes import Recipe
-    from retrieval.training.recipes.cross_encoder import CrossEncoderRecipe, evaluator
-    from retrieval.training.recipes.set_encoder import SetEncoderRecipe, score_lists
-    from retrieval.training.trainer import train
-
-    ranker: Any
-    score: Callable[..., Any]
-    optimising = _each_epoch(optimising, data, settings.batch) if sets else optimising
-    runs = [read_run(path, dev.qrels) for dev, path in sets]
-    recipe: Recipe
-    if isinstance(settings, SetEncoderSettings):
-        ranker, score = _set_encoder(model, settings, optimising.device), score_lists
-        recipe = SetEncoderRecipe(ranker, data, settings)
-    else:
-        ranker, score = _ranker(model, settings.seed, optimising.device), score_pairs
-        recipe = CrossEncoderRecipe(ranker, data, settings)
-    evaluate = evaluator(ranker, [dev for dev, _ in sets], runs, depth=depth, score=score) if sets else None
-    return train(recipe, optimising, out, evaluate=evaluate, restart=restart, progress=progress)
-
-
-def _each_epoch(optimising: TrainerSettings, data: "TrainingData", batch: int) -> TrainerSettings:
+def each_epoch(optimising: TrainerSettings, data: "TrainingData", batch: int) -> TrainerSettings:
     """With an evaluation after each epoch, where nothing else was said."""
     every = optimising.evaluate_every or max(1, round(len(data.examples) / batch))
     return replace(optimising, evaluate_every=every)
@@ -243,7 +188,7 @@ def _prepare(
 
     models: dict[str, Any] = {}
     if isinstance(settings, RankerSettings) and not _is_dual(settings):
-        models["ranker"] = _ranker(settings.ranker, settings.seed, device)
+        models["ranker"] = CrossEncoder.for_training(settings.ranker, device=device, seed=settings.seed)
     if isinstance(settings, TasBalancedSettings):
         # A new head knows nothing, and here it would teach.
         models["ranker"] = CrossEncoder.load(settings.ranker, device=device) if settings.ranker else None
@@ -277,29 +222,6 @@ def _recipe(method: str) -> Any:
 
 def _is_dual(settings: DenseSettings) -> bool:
     return isinstance(settings, CetSettings) and settings.relevance == "dual"
-
-
-def _ranker(source: str, seed: int, device: str | None) -> "CrossEncoder":
-    """A cross-encoder; an encoder that is none gets a new head."""
-    from retrieval.rerank.neural.cross_encoder import CrossEncoder, has_head
-
-    return (
-        CrossEncoder.load(source, device=device)
-        if has_head(source)
-        else CrossEncoder.from_encoder(source, device=device, seed=seed)
-    )
-
-
-def _set_encoder(source: str, settings: SetEncoderSettings, device: str | None) -> Any:
-    """A set-encoder; another encoder gets what it lacks."""
-    from retrieval.encoders.models import snapshot
-    from retrieval.rerank.neural.set_encoder import SetEncoder
-    from retrieval.rerank.neural.set_layout import is_set_encoder
-
-    if is_set_encoder(snapshot(source)[0]):
-        return SetEncoder.load(source, device=device)
-    length = min(_QUERY_LENGTH, settings.pair_length // 2)
-    return SetEncoder.from_encoder(source, device=device, seed=settings.seed, query_length=length)
 
 
 def _reranking(

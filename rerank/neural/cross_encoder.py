@@ -138,6 +138,13 @@ class CrossEncoder(nn.Module):
             made.max_length = max_length
         return made.to(device)
 
+    @classmethod
+    def for_training(cls, source: str, name: str | None = None, device: str | None = None, *, seed: int = 0) -> Self:
+        """A cross-encoder as `load` reads it; an encoder that is none gets a new head, see `from_encoder`."""
+        if has_head(source):
+            return cls.load(source, name, device)
+        return cls.from_encoder(source, name, device, seed=seed)
+
     @property
     def max_length(self) -> int:
         """Tokens of a pair that are read."""

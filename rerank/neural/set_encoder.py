@@ -11,7 +11,7 @@ from retrieval.encoders.layout import token_limit
 from retrieval.encoders.models import model_name, snapshot
 from retrieval.encoders.neural.side import new_folder
 from retrieval.errors import InputError, ModelError
-from retrieval.rerank.neural.cross_encoder import CrossEncoder, has_head
+from retrieval.rerank.neural.cross_encoder import CrossEncoder
 from retrieval.rerank.neural.interaction import first_states
 from retrieval.rerank.neural.set_layout import (
     BACKBONES,
@@ -145,8 +145,7 @@ class SetEncoder(nn.Module):
         name = name or model_name(source)
         if is_set_encoder(snapshot(source)[0]):
             raise ModelError(f"model {name!r} is a set-encoder already", hint="train it as it is")
-        make = CrossEncoder.load if has_head(source) else CrossEncoder.from_encoder
-        given = make(source, name)
+        given = CrossEncoder.for_training(source, name)
         backbone, tokenizer = given.model.base_model, given.tokenizer
         backbone.pooler = None
         generator = torch.Generator().manual_seed(seed)
@@ -161,6 +160,13 @@ class SetEncoder(nn.Module):
         )
         _draw(made.head, generator, backbone.config.initializer_range)
         return made.to(device)
+
+    @classmethod
+    def for_training(cls, source: str, device: str | None = None, *, seed: int = 0, query_length: int = 32) -> Self:
+        """A set-encoder as `load` reads it; another encoder gets what it lacks, see `from_encoder`."""
+        if is_set_encoder(snapshot(source)[0]):
+            return cls.load(source, device=device)
+        return cls.from_encoder(source, device=device, seed=seed, query_length=query_length)
 
     @property
     def has_mark(self) -> bool:
