@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "indexing": WORDS | TEXTS | {"building", "describing", "chunking", "index", "encoders", "vectors"},
     "pipeline": WORDS | LISTS | {"index", "encoders", "indexing", "rerank", "vectors"},
     "learning": WORDS | TEXTS | {"index", "encoders", "indexing", "beir_eval", "training", "rerank"},
-    "learning_rerankers": WORDS | {"learning", "rerank", "training"},
+    "learning_rerankers": WORDS | {"beir_eval", "learning", "rerank", "training"},
     "rounds": WORDS | {"learning", "training"},
     "evaluating": WORDS
     | TEXTS

@@ -281,6 +281,7 @@ def _groups(recipe: Recipe, weight_decay: float) -> list[dict[str, Any]]:
 
 def _set_dropout(model: nn.Module, share: float) -> None:
     """Of all layers; some kinds of attention have theirs as a number."""
+    module: Any
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = share
