@@ -5,7 +5,8 @@
 
 The file has a [[run]] for each, with the arguments of its `retrieval` commands, in order; the last measures. In them
 `{data}` is the folder of collections, `{out}` the run's own folder, `{seed}` its seed, `{NAME}` the folder of another
-run with that seed, or with seed 0 where that run has fewer, and any other word one of [words]. A run that finished is
+run with that seed, or with its first where it has not that one, and any other word one of [words], which may hold words
+that stand above it. A run that finished is
 not done again; one that was interrupted goes on where its commands do. Each has the wall time of its commands, which
 share the machine with whatever else it does.
 
@@ -74,7 +75,9 @@ def commands(run: Run, seed: int, runs: list[Run], words: dict[str, str], option
     names: dict[str, Any] = {other.name: other.folder(options.out, seed) for other in runs}
     names |= {"data": options.data, "out": run.folder(options.out, seed), "seed": seed}
     for line in run.commands:
-        yield line.format_map({**names, **words}).format_map(names)  # a word may hold names
+        for word, text in reversed(words.items()):  # a word may hold those above it
+            line = line.replace(f"{{{word}}}", text)
+        yield line.format_map(names)
 
 
 def perform(folder: Path, lines: list[str]) -> None:
