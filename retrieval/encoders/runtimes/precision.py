@@ -84,7 +84,8 @@ def choose(precision: str | None = None, runtime: str | None = None, device: str
         device: torch's name of one; None takes the best there is.
 
     Raises:
-        InputError: an unknown one, or a runtime that cannot have this precision on this device.
+        InputError: an unknown one, or a device that torch does not know, or a runtime that cannot have this precision
+            on this device.
         MissingExtraError: torch or the runtime asked for is not installed.
     """
     precision, runtime = precision_name(precision or "auto"), runtime or "auto"
@@ -142,13 +143,15 @@ def precision_name(name: str) -> str:
 
 def _there(device: str) -> str:
     """The device, or the CPU, with a warning, where a GPU was asked for and torch sees none."""
-    if not device.startswith("cuda"):
-        return device
     try:
         import torch
     except ImportError as error:
         raise MissingExtraError("torch", "models", "encoding") from error
-    if torch.cuda.is_available():
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise InputError(f"torch knows no device {device!r}", hint="cpu, cuda, cuda:1 or mps") from error
+    if kind != "cuda" or torch.cuda.is_available():
         return device
     _LOG.warning("no GPU for device %s: the CPU runs the model", device)
     return "cpu"

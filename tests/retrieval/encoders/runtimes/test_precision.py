@@ -98,6 +98,12 @@ def test_a_gpu_with_bf16_gets_it_by_torch(monkeypatch: pytest.MonkeyPatch) -> No
         assert choice.batching(None).multiple == 8
 
 
+def test_a_device_that_torch_does_not_know_is_an_error() -> None:
+    """It is named, before any model is loaded."""
+    with pytest.raises(InputError, match="torch knows no device 'gpu'"):
+        choose("fp32", device="gpu")
+
+
 def test_a_gpu_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """And the CPU runs the model."""
     torch = pytest.importorskip("torch")
