@@ -14,6 +14,7 @@ from retrieval.beir_eval.measures import measure, parse_measures
 from retrieval.beir_eval.runs import Run
 from retrieval.corpus import read_documents
 from retrieval.errors import CollectionError, InputError
+from retrieval.training.exact import inner_products
 from retrieval.types import Query
 
 __all__ = ["DevSet", "best_of", "hold_out", "load_dev_set", "search_all"]
@@ -119,11 +120,11 @@ def search_all(
         least: what a hit's score is above; with sparse vectors, 0 means that nothing matches.
     """
     ids = sorted(dev.documents, key=lambda id_: (-len(dev.documents[id_]), id_))
-    queries = torch.cat([encode_query([query.text]).float() for query in dev.queries])
+    queries = torch.cat([encode_query([query.text]) for query in dev.queries])
     parts = []
     for start in range(0, len(ids), _DOCUMENTS_AT_ONCE):
         texts = [dev.documents[id_] for id_ in ids[start : start + _DOCUMENTS_AT_ONCE]]
-        parts.append((queries @ encode_document(texts).float().T).cpu())
+        parts.append(inner_products(queries, encode_document(texts)).cpu())
     return best_of(dev, ids, torch.cat(parts, dim=1), depth=depth, least=least)
 
 

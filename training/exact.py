@@ -10,7 +10,7 @@ from retrieval.encoders.runtimes.pipeline import Batching, run_model
 from retrieval.protocols import Progress, silent
 from retrieval.training.gathering import gathered, processes, shares
 
-__all__ = ["encode_all", "nearest"]
+__all__ = ["encode_all", "inner_products", "nearest"]
 
 _TOKENS_AT_ONCE = 4096
 _QUERIES_AT_ONCE = 256
@@ -53,8 +53,17 @@ def encode_all(
     return gathered(torch.stack(rows), len(texts), rank, world)
 
 
+def inner_products(queries: Tensor, documents: Tensor) -> Tensor:
+    """(n, m) float32, of vectors (n, d) with vectors (m, d), under autocast as well.
+
+    In bfloat16 a score would have eight bits, in which documents tie.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        return queries.float() @ documents.float().T
+
+
 def nearest(queries: Tensor, documents: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Rows and scores (n, k) of the documents with the largest inner products, best first."""
     k = min(k, len(documents))
-    best = [torch.topk(part @ documents.T, k, dim=1) for part in torch.split(queries, _QUERIES_AT_ONCE)]
+    best = [torch.topk(inner_products(part, documents), k, dim=1) for part in torch.split(queries, _QUERIES_AT_ONCE)]
     return torch.cat([one.indices for one in best]), torch.cat([one.values for one in best])

@@ -20,7 +20,8 @@ from retrieval.learning import METHODS, learn, read_data  # noqa: E402
 from retrieval.training.dev import load_dev_set  # noqa: E402
 from retrieval.training.log import read_log  # noqa: E402
 from retrieval.training.recipes.dense import DenseRecipe, evaluator  # noqa: E402
-from retrieval.training.settings import DataSettings, TrainerSettings  # noqa: E402
+from retrieval.training.recipes.ranked import RankedRecipe  # noqa: E402
+from retrieval.training.settings import DataSettings, RankerSettings, TrainerSettings  # noqa: E402
 from retrieval.training.trainer import Outcome  # noqa: E402
 
 OPTIMISING = TrainerSettings(steps=60, lr=5e-3, checkpoint_every=0, log_every=1, device="cpu")
@@ -314,3 +315,16 @@ def test_a_tokenizer_of_another_model_is_an_error(dense: Path, tmp_path: Path) -
     tokenizer.save_pretrained(tmp_path / "broken")
     with pytest.raises(ModelError, match="embeddings of"):
         DualEncoder.load(str(tmp_path / "broken"))
+
+
+def test_lists_are_scored_in_float32_in_a_run_of_half_precision(collection: Path, run: Path, dense: Path) -> None:
+    """A bfloat16 cosine over .05 would be wrong by tenths."""
+    data, _ = read_data([collection], DataSettings(negatives=[run]), 0)
+    encoder, settings = DualEncoder.load(str(dense), device="cpu").eval(), RankerSettings(batch=4, document_length=16)
+    ranked, plain = RankedRecipe(encoder, data, settings, ranker=None), DenseRecipe(encoder, data, settings)
+    step = ranked.batch(0, 0, 1)
+    queries, documents = [e.query for e in step.batch.examples], [data.texts[row] for row in step.batch.rows]
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        scores, _ = ranked.scored(step, retriever=True)
+        asked, answers = plain.encode([(queries, "query"), (documents, "document")], step)
+    assert torch.allclose(scores[:, 0] * ranked.temperature, (asked @ answers.T).diagonal(), atol=1e-5)

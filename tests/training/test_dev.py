@@ -50,3 +50,18 @@ def test_search_is_exact_and_leaves_out_the_query_itself() -> None:
     assert list(run["own"].items()) == [("x", 1.0), ("y", 0.5)]
     assert list(run["q"].items()) == [("own", 9.0), ("z", 3.0)]
     assert dev.score({"q": {"x": 2.0, "y": 1.0}}, "RR") == 0.5
+
+
+def test_search_is_as_exact_in_a_run_of_half_precision() -> None:
+    """The scores are float32 products all the same, so that no documents tie that do not."""
+    queries = torch.nn.functional.normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(0)))
+    vectors = torch.nn.functional.normalize(torch.randn(90, 16, generator=torch.Generator().manual_seed(1)))
+    asked, documents = [Query(f"q{n}", str(n)) for n in range(2)], {f"d{n}": str(n) for n in range(90)}
+    dev = DevSet("made", asked, {query.id: {"d0": 1} for query in asked}, documents)
+
+    def run() -> dict[str, dict[str, float]]:
+        return search_all(dev, lambda some: queries[list(map(int, some))], lambda some: vectors[list(map(int, some))])
+
+    with torch.autocast("cpu", torch.bfloat16):
+        found = run()
+    assert found == run()

@@ -13,6 +13,7 @@ from retrieval.protocols import Progress, silent
 from retrieval.rerank.neural.cross_encoder import CrossEncoder
 from retrieval.training.batches import Batch
 from retrieval.training.data import TrainingData
+from retrieval.training.exact import inner_products
 from retrieval.training.gathering import gathered, shares
 from retrieval.training.losses.adversarial import ranker as ranker_loss
 from retrieval.training.pairs import in_order, list_pairs, pair_batches
@@ -98,7 +99,7 @@ class RankedRecipe(DenseRecipe):
         by_retriever, by_ranker = empty, empty
         if retriever:
             asked, answers = collected(parts, places, vectors, batch)
-            by_retriever = found.own(asked @ answers.T) / self.temperature
+            by_retriever = found.own(inner_products(asked, answers)) / self.temperature
             by_retriever = by_retriever.masked_fill(known.to(by_retriever.device), -torch.inf)
         if ranker:
             mine = in_order(scores, order).view(own, -1)
