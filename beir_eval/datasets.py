@@ -12,7 +12,7 @@ from retrieval.corpus import read_queries
 from retrieval.errors import CollectionError
 from retrieval.types import Query
 
-__all__ = ["Collection", "Fit", "Judgement", "check_fit", "load_collection"]
+__all__ = ["Collection", "Fit", "Judgement", "check_fit", "load_collection", "read_qrels"]
 
 # Up to nine digits, as trec_eval keeps grades in 32 bits.
 _GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
@@ -78,6 +78,22 @@ def load_collection(folder: str | Path, split: str = "test", *, on_error: str = 
         qrels={query.id: qrels[query.id] for query in judged},
         problems=problems,
     )
+
+
+def read_qrels(path: Path) -> dict[str, dict[str, int]]:
+    """Query id → document id → grade, of BEIR's three columns or TREC's four.
+
+    Raises:
+        CollectionError: the file is not there, is no table, or holds a judgement that cannot be used.
+    """
+    problems: list[str] = []
+    try:
+        qrels = _collect(_judgements(path, problems), problems)
+    except OSError as error:
+        raise CollectionError(f"{path}: cannot be read as judgements ({error})") from error
+    if problems or not qrels:
+        raise CollectionError(f"{path}: " + ("; ".join(problems) or "holds no judgement"))
+    return qrels
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,6 @@
 """`retrieval eval run`: systems that search an index are measured on a test collection."""
 
 import platform
-import re
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +8,15 @@ import typer
 
 from retrieval.beir_eval.datasets import Collection, check_fit, load_collection
 from retrieval.beir_eval.evaluation import SystemResult, write_results
-from retrieval.beir_eval.measures import DEFAULT_MEASURES, parse_measures
 from retrieval.cli.console import print_json, print_table, progress, say
+from retrieval.cli.evaluate.options import (
+    USUAL_MEASURES,
+    KeepSelfOption,
+    MeasuresOption,
+    SplitOption,
+    TiesOption,
+    split_measures,
+)
 from retrieval.cli.options import (
     BatchTokensOption,
     DenseOption,
@@ -53,15 +58,7 @@ from retrieval.pipeline import Retriever, load_query_encoder, load_sparse_query_
 from retrieval.protocols import SparseEncoder
 from retrieval.vectors import StoredQueries, VectorFile
 
-# A comma inside parentheses belongs to a measure: P(rel=2,judged_only=True)@5.
-_COMMA = re.compile(r",(?![^(]*\))")
-
 _LANGUAGE = "english"
-
-
-class TiesName(StrEnum):  # noqa: D101 - the name says it
-    DESCENDING = "descending"
-    ASCENDING = "ascending"
 
 
 def run(
@@ -76,16 +73,11 @@ def run(
     index: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The index to search; without it, one is built in OUT/index.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Which judgements: qrels/SPLIT.tsv.")] = "test",
-    measures: Annotated[str, typer.Option(metavar="NAMES", help="ir-measures' names, with commas.")] = (
-        ",".join(DEFAULT_MEASURES)
-    ),
+    split: SplitOption = "test",
+    measures: MeasuresOption = USUAL_MEASURES,
     k: Annotated[int, typer.Option("-k", min=1, help="Hits per query.")] = 1000,
-    keep_self: Annotated[bool, typer.Option("--keep-self", help="Keep a document whose id is the query's.")] = False,
-    ties: Annotated[
-        TiesName | None,
-        typer.Option(help="Equal scores by id: descending as trec_eval, ascending as Anserini.", show_default=False),
-    ] = None,
+    keep_self: KeepSelfOption = False,
+    ties: TiesOption = None,
     dense: DenseOption = None,
     sparse: SparseOption = None,
     sparse_vectors: SparseVectorsOption = None,
@@ -116,8 +108,7 @@ def run(
     """Evaluate systems on DATA: one TREC run each, results.json, and a table."""
     names = _systems(using)
     settings = make_fusion(fusion, weight, depth)
-    chosen = _COMMA.split(measures)
-    parse_measures(chosen)  # an unknown one stops before an index is built
+    chosen = split_measures(measures)  # an unknown one stops before an index is built
     collection = load_collection(data, split, on_error=on_error.value)
     if index and (lexical_engine, bm25, language) != (EngineName.NATIVE, None, _LANGUAGE):
         raise InputError(
