@@ -1,6 +1,7 @@
 """Measures, by the names and the implementations of ir-measures."""
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import ir_measures
@@ -12,7 +13,9 @@ __all__ = ["DEFAULT_MEASURES", "measure", "parse_measures"]
 
 _HINT = "names and what they need: https://ir-measur.es"
 
-DEFAULT_MEASURES = ("nDCG@10", "R@100", "RR@10", "AP", "P@10")
+DEFAULT_MEASURES = ("nDCG@10", "R@100", "RR@10", "AP", "P@10", "Judged@10")
+"""Judged@10 is the share of the first ten hits that somebody has judged: where it differs between systems, so may what
+the others say of them."""
 
 
 def parse_measures(names: Iterable[str]) -> list[Any]:
@@ -46,9 +49,23 @@ def measure(
     numbers = {query: str(number) for number, query in enumerate(qrels)}
     queries = list(qrels)
     judged = {numbers[query]: dict(grades) for query, grades in qrels.items()}
-    answered = {numbers[query]: dict(scores) for query, scores in run.items() if scores and query in numbers}
+    answered = {numbers[query]: scores for query, scores in run.items() if scores and query in numbers}
     per_query: dict[str, dict[str, float]] = {query: {} for query in queries}
-    for metric in ir_measures.iter_calc(list(totals), judged, answered):
-        totals[metric.measure].add(metric.value)
-        per_query[queries[int(metric.query_id)]][str(metric.measure)] = float(metric.value)
+    for depth, alike in _by_depth(totals):
+        cut = {query: dict(islice(scores.items(), depth)) for query, scores in answered.items()}
+        for metric in ir_measures.iter_calc(alike, judged, cut):
+            totals[metric.measure].add(metric.value)
+            per_query[queries[int(metric.query_id)]][str(metric.measure)] = float(metric.value)
     return {str(each): float(total.result()) for each, total in totals.items()}, per_query
+
+
+def _by_depth(measures: Iterable[Any]) -> list[tuple[int | None, list[Any]]]:
+    """Measures of the first hits, with how many they look at, and those of the whole list, each where there are any.
+
+    A run is best first. Some tools behind ir-measures sort each list again, slowly: they get no more than they need.
+    """
+    first: dict[bool, list[Any]] = {True: [], False: []}
+    for each in measures:
+        first["cutoff" in each.params and not each.params.get("judged_only")].append(each)
+    groups = [(max((each.params["cutoff"] for each in first[True]), default=0), first[True]), (None, first[False])]
+    return [(depth, alike) for depth, alike in groups if alike]

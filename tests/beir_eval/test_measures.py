@@ -35,7 +35,7 @@ def test_the_default_measures_equal_trec_eval(
     qrels: dict[str, dict[str, int]], run: dict[str, dict[str, float]]
 ) -> None:
     """For every query, on any judgements and runs; the mean is over all judged queries, unanswered ones as 0."""
-    assert tuple(TREC_EVAL) == DEFAULT_MEASURES
+    assert (*TREC_EVAL, "Judged@10") == DEFAULT_MEASURES
     means, per_query = measure(qrels, run, parse_measures(DEFAULT_MEASURES))
     names = {"ndcg_cut.10", "recall.100", "recip_rank", "map", "P.10"}
     answered = {query: found for query, found in run.items() if found}
@@ -45,6 +45,23 @@ def test_the_default_measures_equal_trec_eval(
         expected = {query: theirs.get(query, {}).get(name, 0.0) for query in qrels}
         assert {query: values[ours] for query, values in per_query.items()} == pytest.approx(expected)
         assert means[ours] == pytest.approx(sum(expected.values()) / len(qrels))
+
+
+@given(qrels=all_qrels, run=all_runs)
+def test_measures_of_the_first_hits_are_those_of_the_whole_list(
+    qrels: dict[str, dict[str, int]], run: dict[str, dict[str, float]]
+) -> None:
+    """Lists are cut to what a measure looks at; ir-measures, given the whole of them, has the same values."""
+    names = ["Judged@3", "nDCG@2", "RR@3", "Success@1", "P(judged_only=True)@2", "P(rel=2)@2", "AP@4", "R@2"]
+    parsed = parse_measures(names)
+    answered = {query: found for query, found in run.items() if found}
+    theirs = {
+        (metric.query_id, str(metric.measure)): metric.value
+        for metric in ir_measures.iter_calc(parsed, qrels, answered)
+    }
+    _, per_query = measure(qrels, run, parsed)
+    ours = {(query, name): value for query, values in per_query.items() for name, value in values.items()}
+    assert ours == pytest.approx(theirs, abs=1e-12)
 
 
 def test_measures_by_hand() -> None:

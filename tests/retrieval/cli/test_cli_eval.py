@@ -9,7 +9,7 @@ import pytest
 Cli = Callable[..., Any]
 Jsonl = Callable[..., Path]
 
-DEFAULT_MEASURES = ["nDCG@10", "R@100", "RR@10", "AP", "P@10"]
+DEFAULT_MEASURES = ["nDCG@10", "R@100", "RR@10", "AP", "P@10", "Judged@10"]
 
 
 @pytest.fixture
