@@ -12,7 +12,7 @@ from retrieval.corpus import read_queries
 from retrieval.errors import CollectionError
 from retrieval.types import Query
 
-__all__ = ["Collection", "Fit", "Judgement", "check_fit", "load_collection", "read_qrels"]
+__all__ = ["Collection", "Fit", "Judgement", "check_fit", "load_collection", "query_ids", "read_qrels"]
 
 # Up to nine digits, as trec_eval keeps grades in 32 bits.
 _GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
@@ -78,6 +78,11 @@ def load_collection(folder: str | Path, split: str = "test", *, on_error: str = 
         qrels={query.id: qrels[query.id] for query in judged},
         problems=problems,
     )
+
+
+def query_ids(folder: str | Path) -> set[str]:
+    """The ids of all queries of a folder in BEIR's layout, judged or not."""
+    return {query.id for query in read_queries(_queries_file(Path(folder)))}
 
 
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:

@@ -1,14 +1,13 @@
 """`retrieval eval run`: systems that search an index are measured on a test collection."""
 
-import platform
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from retrieval.beir_eval.datasets import Collection, check_fit, load_collection
-from retrieval.beir_eval.evaluation import SystemResult, write_results
-from retrieval.cli.console import print_json, print_table, progress, say
+from retrieval.beir_eval.evaluation import write_results
+from retrieval.cli.console import print_json, progress, say
 from retrieval.cli.evaluate.options import (
     USUAL_MEASURES,
     KeepSelfOption,
@@ -17,6 +16,7 @@ from retrieval.cli.evaluate.options import (
     TiesOption,
     split_measures,
 )
+from retrieval.cli.evaluate.output import environment, show_results
 from retrieval.cli.options import (
     BatchTokensOption,
     DenseOption,
@@ -48,7 +48,6 @@ from retrieval.cli.options import (
     sparse_source,
 )
 from retrieval.corpus import read_documents
-from retrieval.describing import versions
 from retrieval.encoders.dense import load_encoder
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import InputError
@@ -163,12 +162,12 @@ def run(
     results = evaluate(
         collection, retrievers, measures=chosen, k=k, without_own=without_own, ties=ties.value if ties else None
     )
-    content = write_results(out, collection, results, _environment(opened))
+    content = write_results(out, collection, results, {**environment(), **_of_index(opened)})
     say(f"{out}: results.json and a run of {', '.join(retriever.name for retriever in retrievers)}")
     if json:
         print_json(content)
     else:
-        _show(collection, results)
+        show_results(collection, results)
 
 
 def _systems(using: str) -> list[str]:
@@ -208,25 +207,5 @@ def _query_side(
     return source
 
 
-def _environment(index: Index) -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "versions": versions(),
-        "index_bytes": index.bytes,
-        "index": index.manifest.provenance.model_dump(mode="json"),
-    }
-
-
-def _show(collection: Collection, results: list[SystemResult]) -> None:
-    columns = [*results[0].measures, "queries/s"]
-    rows = [
-        [
-            result.name,
-            *(f"{value:.4f}" for value in result.measures.values()),
-            f"{result.cost['queries_per_second']:,.0f}",
-        ]
-        for result in results
-    ]
-    title = f"{collection.name} {collection.split}: {len(collection.queries)} queries"
-    print_table(["system", *columns], rows, title=title)
+def _of_index(index: Index) -> dict[str, Any]:
+    return {"index_bytes": index.bytes, "index": index.manifest.provenance.model_dump(mode="json")}

@@ -1,0 +1,32 @@
+"""What commands of `retrieval eval` write and show of results."""
+
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+from retrieval.beir_eval.datasets import Collection
+from retrieval.beir_eval.evaluation import SystemResult
+from retrieval.cli.console import print_table
+from retrieval.describing import versions
+
+__all__ = ["environment", "show_results"]
+
+
+def environment() -> dict[str, Any]:
+    """The machine, and the versions of what can change a figure."""
+    return {
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "versions": versions(),
+    }
+
+
+def show_results(collection: Collection, results: Sequence[SystemResult]) -> None:
+    """The table of systems by measures, with their speed where they were run here."""
+    rows = [[result.name, *(f"{value:.4f}" for value in result.measures.values())] for result in results]
+    columns = ["system", *results[0].measures]
+    if all("queries_per_second" in result.cost for result in results):
+        columns.append("queries/s")
+        rows = [[*row, f"{result.cost['queries_per_second']:,.0f}"] for row, result in zip(rows, results, strict=True)]
+    title = f"{collection.name} {collection.split}: {len(collection.queries)} queries"
+    print_table(columns, rows, title=title)
