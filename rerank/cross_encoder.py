@@ -1,23 +1,33 @@
 """Pairs of query and passage to scores, by a cross-encoder in whatever precision and runtime this machine has."""
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.models import evaluating
+from retrieval.encoders.models import evaluating, locate, snapshot
 from retrieval.encoders.runtimes.bodies import Body, body_of
 from retrieval.encoders.runtimes.pipeline import Batching, run_model
 from retrieval.encoders.runtimes.precision import Choice
-from retrieval.errors import InputError, ModelError
+from retrieval.encoders.runtimes.quantising import CALIBRATED_BY, CHECKED_BY, cosines, int8_body
+from retrieval.errors import ModelError
 from retrieval.rerank.scoring import ScorerCard, prepare
 
 if TYPE_CHECKING:
     from retrieval.rerank.neural.cross_encoder import CrossEncoder
+    from retrieval.rerank.neural.mono_t5 import MonoT5
 
-__all__ = ["PairScorer", "characters", "score_pairs"]
+    PairModel = CrossEncoder | MonoT5
+
+__all__ = ["PairScorer", "characters", "correlations", "score_pairs"]
+
+_LOG = logging.getLogger("retrieval")
 
 Pair = tuple[str, str]
 
@@ -29,18 +39,18 @@ _EXAMPLES = [
 
 
 class PairScorer:
-    """A cross-encoder that is loaded and run.
+    """A cross-encoder, or a monoT5, that is loaded and run.
 
     Args:
-        model: a local folder or a model of the Hugging Face hub, with a classification head.
+        model: a local folder or a model of the Hugging Face hub: with a classification head, or a T5.
         device: torch's name of a device; None takes the best there is.
-        precision: `fp32`, `bf16`, `fp16`, or `auto`, which None stands for.
+        precision: `fp32`, `bf16`, `fp16`, `int8`, or `auto`, which None stands for.
         runtime: what runs the model: `torch`, `openvino`, `onnx`, or `auto`, which None stands for.
         max_length: tokens of a pair that are read, where they are to be fewer than the model reads.
         batch_tokens: tokens that go through the model together, padding included; None takes what suits the device.
 
     Raises:
-        InputError: an unknown precision or runtime, two that do not go together, int8, or a length out of range.
+        InputError: an unknown precision or runtime, two that do not go together, or a length out of range.
         MissingExtraError: transformers, or the runtime, is not installed.
         ModelError: the model cannot be found or loaded, is no cross-encoder, or cannot be run by the runtime that was
             asked for.
@@ -56,33 +66,64 @@ class PairScorer:
         max_length: int | None = None,
         batch_tokens: int | None = None,
     ) -> None:
-        def load(source: str, device: str) -> "CrossEncoder":
-            from retrieval.rerank.neural.cross_encoder import CrossEncoder
-
-            loaded = CrossEncoder.load(source, device=device)
-            if max_length is not None:
-                loaded.max_length = max_length
-            return loaded
-
-        made = prepare(model, load, device=device, precision=precision, runtime=runtime, batch_tokens=batch_tokens)
-        if made.choice.precision == "int8":
-            raise InputError("no cross-encoder is run in int8", hint="--precision bf16, or fp32")
-        self._model, self._batching = made.model, made.batching
-        self._body = _body(self._model, made.choice)
+        made = prepare(
+            model,
+            partial(_load, max_length=max_length),
+            device=device,
+            precision=precision,
+            runtime=runtime,
+            batch_tokens=batch_tokens,
+        )
+        self._source = locate(model)
+        self._model, self._batching, choice = made.model, made.batching, made.choice
+        self._body = None if choice.precision == "int8" else _body(self._model, choice)
         if self._body is None:
-            self._model.set_precision(made.choice.precision)
-        described = {**made.described, "runtime": made.choice.runtime if self._body else "torch"}
-        self.card = ScorerCard(max_length=self._model.max_length, **described)
+            self._model.set_precision(choice.floats)
+        runs = choice.runtime if self._body or choice.precision == "int8" else "torch"
+        self.card = ScorerCard(max_length=self._model.max_length, **{**made.described, "runtime": runs})
+
+    @property
+    def sample(self) -> int:
+        """How many pairs it wants to be calibrated by, before it scores any; 0 if none."""
+        return CALIBRATED_BY + CHECKED_BY if self.card.precision == "int8" and self._body is None else 0
+
+    def calibrate(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> None:
+        """Quantise the model by queries with passages, or take what an earlier calibration by them has left.
+
+        The log says how its scores correlate with those in float32 within lists that were not calibrated by. Of no
+        passage nothing can be learned, so passages are taken as they come later.
+        """
+        pairs = _pairs(queries, lists)[: self.sample]
+        if not pairs:
+            return
+        self._body, calibration = int8_body(
+            _repeated(self._model),
+            self._model.tokenize,
+            pairs,
+            name=self.card.model,
+            weights=f"{self.card.weights} {self.card.max_length}",
+            source=self._source,
+            near=self._near,
+            measure="correlation",
+        )
+        self.card = replace(self.card, quantised=calibration.quantised)
+        _LOG.warning("%s", calibration)
+
+    def _near(self, pairs: Sequence[Pair], body: Body) -> NDArray[np.float64]:
+        one, other = (score_pairs(self._model, pairs, self._batching, body=by) for by in (None, body))
+        return correlations([query for query, _ in pairs], one, other)
 
     def scores(self, pairs: Sequence[Pair], on_batch: Callable[[int], None] = lambda done: None) -> NDArray[np.float32]:
         """(n,) float32, of each pair of query and passage, in their order; `on_batch` hears how many more are done.
 
         Higher is better; scores may be any number. Those of a query can be compared with each other, hardly with
-        another query's.
+        another query's. In int8, the first pairs calibrate a model that has not been.
 
         Raises:
             ModelError: a score is no number, as where float16 is too narrow for a model.
         """
+        if self.sample:
+            self.calibrate([query for query, _ in pairs], [[passage] for _, passage in pairs])
         return score_pairs(self._model, pairs, self._batching, on_batch, body=self._body)
 
     @property
@@ -95,7 +136,7 @@ class PairScorer:
 
         A passage that is longer than the model reads is read in overlapping windows, and has the score of the best.
         """
-        pairs = [(query, passage) for query, passages in zip(queries, lists, strict=True) for passage in passages]
+        pairs = _pairs(queries, lists)
         windows = self._model.windows(pairs)
         read = [(query, part) for (query, _), parts in zip(pairs, windows, strict=True) for part in parts]
         firsts = np.cumsum([0, *(len(parts) for parts in windows)])[:-1]
@@ -105,7 +146,7 @@ class PairScorer:
 
 
 def score_pairs(
-    model: "CrossEncoder",
+    model: "PairModel",
     pairs: Sequence[Pair],
     batching: Batching,
     on_batch: Callable[[int], None] = lambda done: None,
@@ -142,21 +183,54 @@ def score_pairs(
     return scores
 
 
+def correlations(queries: Sequence[str], one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Pearson's correlation of two models' scores within each run of pairs of one query; 1 where both are constant.
+
+    Args:
+        queries: (n,) of each pair.
+        one: (n,) scores.
+        other: (n,) those of the other model.
+    """
+    places = [[place for place, _ in own] for _, own in groupby(enumerate(queries), key=itemgetter(1))]
+    centred = [[scores[own] - scores[own].mean() for scores in (one, other)] for own in places]
+    return np.array([cosines(a[None], b[None])[0] for a, b in centred])
+
+
 def characters(pair: Pair) -> int:
     """Of query and passage: how pairs are sorted before they are tokenised."""
     return len(pair[0]) + len(pair[1])
 
 
-def _body(model: "CrossEncoder", choice: Choice) -> Body | None:
+def _pairs(queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[Pair]:
+    return [(query, passage) for query, passages in zip(queries, lists, strict=True) for passage in passages]
+
+
+def _load(source: str, device: str, *, max_length: int | None) -> "PairModel":
+    """By what its folder says of it."""
+    from retrieval.rerank.neural.cross_encoder import CrossEncoder
+    from retrieval.rerank.neural.mono_t5 import MonoT5, is_mono_t5
+
+    kind = MonoT5 if is_mono_t5(snapshot(source)[0]) else CrossEncoder
+    loaded: PairModel = kind.load(source, device=device)
+    if max_length is not None:
+        loaded.max_length = max_length
+    return loaded
+
+
+def _body(model: "PairModel", choice: Choice) -> Body | None:
     """What runs the model, head and all, if it is not torch."""
     if choice.runtime == "torch":
         return None
-    from retrieval.rerank.neural.cross_encoder import RepeatedScores
-
-    return body_of(RepeatedScores(model).eval(), model.tokenize(_EXAMPLES), choice, model.name)
+    return body_of(_repeated(model), model.tokenize(_EXAMPLES), choice, model.name)
 
 
-def _scores(model: "CrossEncoder", features: dict[str, Any], body: Body | None) -> Any:
+def _repeated(model: "PairModel") -> Any:
+    from retrieval.rerank.neural.pairs import RepeatedScores
+
+    return RepeatedScores(model).eval()
+
+
+def _scores(model: "PairModel", features: dict[str, Any], body: Body | None) -> Any:
     """(n,) on the device."""
     import torch
 

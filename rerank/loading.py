@@ -8,12 +8,12 @@ __all__ = ["load_reranker"]
 
 
 def load_reranker(model: str, *, device: str | None = None, precision: str | None = None) -> Reranker:
-    """A set-encoder, which reads passages side by side, or a cross-encoder, which reads each for itself.
+    """A set-encoder, which reads passages side by side, or a cross-encoder or a monoT5, which reads each for itself.
 
     Args:
         model: a local folder or a model of the Hugging Face hub.
         device: torch's name of a device; None takes the best there is.
-        precision: `fp32`, `bf16`, `fp16`, or `auto`, which None stands for.
+        precision: `fp32`, `bf16`, `fp16`, `int8`, or `auto`, which None stands for.
 
     Raises:
         MissingExtraError, ModelError, InputError: see `PairScorer` and `SetScorer`.

@@ -22,8 +22,9 @@ class ScorerCard:
         weights: a digest of its parameters.
         revision: of the hub, where it comes from there.
         max_length: tokens of a pair that are read.
-        precision: of the arithmetic: `float32`, `bfloat16` or `float16`.
+        precision: of the arithmetic: `float32`, `bfloat16`, `float16` or `int8`.
         runtime: what runs the model: `torch`, `openvino` or `onnx`.
+        quantised: a digest of the int8 model; None in other precisions, and before it is calibrated.
     """
 
     model: str
@@ -32,6 +33,7 @@ class ScorerCard:
     max_length: int
     precision: str
     runtime: str
+    quantised: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

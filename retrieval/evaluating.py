@@ -40,9 +40,10 @@ def evaluate(
         ties: the order of documents with equal scores, by id; None takes Anserini's where Lucene alone searches, or
             sparse vectors that came in its form, and else trec_eval's, as the figures were that each is compared with.
     """
-    parsed = parse_measures(measures)
-    return [
-        evaluate_system(
+    parsed, results = parse_measures(measures), []
+    for retriever in retrievers:
+        retriever.calibrate()  # of which its settings tell
+        result = evaluate_system(
             retriever.name,
             collection,
             retriever.search_batch,
@@ -53,8 +54,8 @@ def evaluate(
             settings=retriever.settings,
             ties=ties or _usual_ties(retriever),
         )
-        for retriever in retrievers
-    ]
+        results.append(result)
+    return results
 
 
 def _usual_ties(retriever: Retriever) -> Ties:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.calibrating import questions
 from retrieval.encoders.dense import check_card, load_encoder
 from retrieval.encoders.runtimes.precision import for_queries
 from retrieval.encoders.sparse import load_sparse_encoder
@@ -19,7 +20,7 @@ from retrieval.fusion import Fusion, MinMax, fuse
 from retrieval.grouping import best_of_each
 from retrieval.index.artifact import PARTS
 from retrieval.indexing import Index
-from retrieval.protocols import Encoder, SparseEncoder
+from retrieval.protocols import CalibratedReranker, Encoder, SparseEncoder
 from retrieval.rerank.loading import load_reranker
 from retrieval.reranking import RERANK, Reranking, rerank
 from retrieval.types import EncoderCard, Hit, Hits, Signal, SparseVectors, TermSignal
@@ -60,6 +61,8 @@ def parse_using(using: str) -> tuple[str, ...] | None:
 
 # Held while a model is loaded at its first use, which several threads may come to at once.
 _LOADING = Lock()
+# The same for a reranker that is calibrated.
+_CALIBRATING = Lock()
 
 # How many passages are looked at for each document that is wanted, at first.
 _PASSAGES_PER_DOCUMENT = 4
@@ -282,7 +285,23 @@ class Retriever:
             hits = self._ranked(queries, found, self.fusion.depth, allowed)
         if self.reranking is None:
             return hits
+        self.calibrate()
         return rerank(hits, queries, self._texts, self.reranking, stage=self.stages[0], k=k)
+
+    def calibrate(self) -> None:
+        """Let a reranker in int8 see what the first stage finds, if it has seen none; the first search does so, too.
+
+        `settings` tell afterwards which int8 model it is.
+        """
+        model = self.reranking.model if self.reranking else None
+        if not isinstance(model, CalibratedReranker):
+            return
+        assert self.reranking
+        with _CALIBRATING:
+            if wanted := model.sample:
+                asked = questions(self.reranking.queries, self.index.documents)
+                found = self._retrieve(self.stages[0], asked, -(-wanted // max(1, len(asked))), None)
+                model.calibrate(asked, [self._texts(ordinals) for ordinals, _ in found.rows()])
 
     def _texts(self, ordinals: NDArray[np.int64]) -> list[str]:
         return [self.index.documents[int(ordinal)].contents for ordinal in ordinals]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from retrieval.types import EncoderCard, Hits, SparseVectors
 
-__all__ = ["Calibrated", "Encoder", "Progress", "Reranker", "Searcher", "SparseEncoder", "silent"]
+__all__ = ["Calibrated", "CalibratedReranker", "Encoder", "Progress", "Reranker", "Searcher", "SparseEncoder", "silent"]
 
 
 class Progress(Protocol):
@@ -74,6 +74,18 @@ class Reranker(Protocol):
 
     def score_lists(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
         """For each query (m,) finite scores of its m passages, higher is better; those of a query can be compared."""
+
+
+@runtime_checkable
+class CalibratedReranker(Protocol):
+    """A reranker that may have to see passages of the corpus before it scores the first."""
+
+    @property
+    def sample(self) -> int:
+        """How many it wants; 0 if none, or if it has seen them."""
+
+    def calibrate(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> None:
+        """Let it see them, each beside its query; its settings say what became of it."""
 
 
 Q_contra = TypeVar("Q_contra", contravariant=True)

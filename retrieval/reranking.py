@@ -34,11 +34,14 @@ class Reranking:
         model: what scores passages.
         depth: hits of each query that it reads, the first ones.
         budget_ms: milliseconds for each query; as many hits are read as that allows, and at least some.
+        queries: what is asked, as far as it is known: a model in int8 is calibrated by their hits. Without any, titles
+            and first sentences of documents take their place.
     """
 
     model: Reranker
     depth: int = 100
     budget_ms: float | None = None
+    queries: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.depth < 1:

@@ -12,10 +12,9 @@ from retrieval.encoders.layout import read_json, token_limit
 from retrieval.encoders.models import model_name, quiet, snapshot
 from retrieval.encoders.neural.side import auto, load_tokenizer, new_folder
 from retrieval.errors import InputError, ModelError
+from retrieval.rerank.neural.pairs import Pair, in_float32, in_windows
 
-__all__ = ["CrossEncoder", "RepeatedScores", "has_head"]
-
-Pair = tuple[str, str]
+__all__ = ["CrossEncoder", "has_head"]
 
 _KIND = "AutoModelForSequenceClassification"
 _WANTED = "a sequence-classification model of one label or two"
@@ -169,7 +168,7 @@ class CrossEncoder(nn.Module):
         if dtype != torch.float32:
             for name, module in self.model.named_children():
                 if name != self.model.base_model_prefix:
-                    module.float().register_forward_pre_hook(_exact)
+                    in_float32(module)
         return self
 
     def tokenize(self, pairs: Sequence[Pair], max_length: int | None = None) -> dict[str, Tensor]:
@@ -202,20 +201,8 @@ class CrossEncoder(nn.Module):
         return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}
 
     def windows(self, pairs: Sequence[Pair]) -> list[list[str]]:
-        """The passage of each pair in pieces that the model reads whole beside the query; each is half of the next.
-
-        One piece, the passage as it is, where it is no longer; so it is where the query leaves no room for any, or the
-        tokenizer does not tell which characters a token stands for.
-        """
-        if not pairs or not getattr(self.tokenizer, "is_fast", False):
-            return [[passage] for _, passage in pairs]
-        plain = {"add_special_tokens": False, "truncation": False, "verbose": False}
-        queries = list(dict.fromkeys(query for query, _ in pairs))
-        lengths = dict(zip(queries, map(len, self.tokenizer(queries, **plain)["input_ids"]), strict=True))
-        passages = [passage for _, passage in pairs]
-        tokens = self.tokenizer(passages, return_offsets_mapping=True, **plain)["offset_mapping"]
-        rooms = [self.max_length - self._marks - lengths[query] for query, _ in pairs]
-        return [_pieces(*each) for each in zip(passages, tokens, rooms, strict=True)]
+        """The passage of each pair in pieces that the model reads whole beside the query, see `in_windows`."""
+        return in_windows(self.tokenizer, pairs, self.max_length - self._marks)
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """(n,) float32 scores, differentiable; they may be any number."""
@@ -247,33 +234,11 @@ class CrossEncoder(nn.Module):
         return dict(self.tokenizer(queries, passages, max_length=limit, return_tensors="pt", **how))
 
 
-def _pieces(passage: str, tokens: Sequence[tuple[int, int]], room: int) -> list[str]:
-    """A passage, of whose tokens the characters are known, in pieces of at most so many tokens."""
-    if room < 1 or len(tokens) <= room:
-        return [passage]
-    step = max(1, room // 2)
-    starts = range(0, len(tokens) - room + step, step)
-    return [passage[tokens[start][0] : tokens[min(start + room, len(tokens)) - 1][1]] for start in starts]
-
-
 def has_head(source: str) -> bool:
     """Whether a model says that it is one of sequence classification, and no plain encoder."""
     folder, _ = snapshot(source)
     named = read_json(folder / "config.json").get("architectures") or []
     return any(name.endswith("ForSequenceClassification") for name in named)
-
-
-class RepeatedScores(nn.Module):
-    """The scores of a cross-encoder once for each token of a pair: runtimes run what has a row for every token."""
-
-    def __init__(self, model: CrossEncoder) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """(n, length, 1) float32."""
-        scores: Tensor = self.model(features)
-        return scores[:, None, None].expand(*features["input_ids"].shape, 1)
 
 
 def _check(model: Any, tokenizer: Any, name: str) -> None:
@@ -317,7 +282,3 @@ def _draw(model: Any, missing: set[str], seed: int) -> None:
             drawn = torch.randn(parameter.shape, generator=generator) * spread
             scale = torch.full_like(drawn, float(name.endswith("weight")))
             parameter.copy_(scale if parameter.ndim == 1 else drawn)
-
-
-def _exact(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(value.float() if isinstance(value, Tensor) and value.is_floating_point() else value for value in given)

@@ -13,6 +13,7 @@ from retrieval.encoders.neural.side import new_folder
 from retrieval.errors import InputError, ModelError
 from retrieval.rerank.neural.cross_encoder import CrossEncoder
 from retrieval.rerank.neural.interaction import first_states
+from retrieval.rerank.neural.pairs import rows_of
 from retrieval.rerank.neural.set_layout import (
     BACKBONES,
     MARK,
@@ -247,9 +248,9 @@ class SetEncoder(nn.Module):
         heads = [[*self._before, *queries[query], self._end] for _, query, _ in members]
         tails = [[*passage[: limit - len(head) - 1], self._end] for head, passage in zip(heads, passages, strict=True)]
         return {
-            "input_ids": _padded([[*head, *tail] for head, tail in zip(heads, tails, strict=True)], self._padding),
-            "attention_mask": _padded([[1] * (len(head) + len(tail)) for head, tail in zip(heads, tails, strict=True)]),
-            "token_type_ids": _padded(
+            "input_ids": rows_of([[*head, *tail] for head, tail in zip(heads, tails, strict=True)], self._padding),
+            "attention_mask": rows_of([[1] * (len(head) + len(tail)) for head, tail in zip(heads, tails, strict=True)]),
+            "token_type_ids": rows_of(
                 [[0] * len(head) + [1] * len(tail) for head, tail in zip(heads, tails, strict=True)]
             ),
             "sets": torch.tensor([number for number, _, _ in members], dtype=torch.int64),
@@ -356,11 +357,3 @@ def _draw(head: nn.Linear, generator: torch.Generator, spread: float) -> None:
 
 def _set(head: nn.Linear, weights: Mapping[str, Tensor], prefix: str) -> None:
     head.load_state_dict({name: weights[f"{prefix}.{name}"] for name in head.state_dict()})
-
-
-def _padded(rows: Sequence[Sequence[int]], value: int = 0) -> Tensor:
-    """(n, longest) int64."""
-    width = max(map(len, rows), default=0)
-    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], dtype=torch.int64).view(
-        len(rows), width
-    )

@@ -1,6 +1,7 @@
 """Options that several commands share, and what they stand for."""
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -125,6 +126,13 @@ DimensionsOption = Annotated[
 RerankOption = Annotated[
     str | None,
     typer.Option(metavar="MODEL", help="Cross-encoder or set-encoder that orders the first hits anew."),
+]
+RerankPrecisionOption = Annotated[
+    PrecisionName | None,
+    typer.Option(
+        help="Its arithmetic: auto takes bf16 where this machine has it; int8 is calibrated on the corpus first.",
+        show_default="auto",
+    ),
 ]
 RerankDepthOption = Annotated[int, typer.Option(min=1, metavar="N", help="Hits that it reads.")]
 BudgetOption = Annotated[
@@ -341,12 +349,18 @@ def make_lexical(
 
 
 def make_reranking(
-    model: str | None, depth: int, budget_ms: float | None, device: str | None, precision: str | None = None
+    model: str | None,
+    depth: int,
+    budget_ms: float | None,
+    device: str | None,
+    precision: PrecisionName | None,
+    queries: Sequence[str] = (),
 ) -> Reranking | None:
     """What puts hits in another order; None without a model."""
     if model is None:
-        if budget_ms is not None:
-            raise InputError("--budget-ms is for --rerank MODEL")
+        given = {"--budget-ms": budget_ms, "--rerank-precision": precision}
+        if idle := [name for name, value in given.items() if value is not None]:
+            raise InputError(f"{idle[0]} is for --rerank MODEL")
         return None
-    scorer = load_reranker(model, device=device, precision=precision)
-    return Reranking(model=scorer, depth=depth, budget_ms=budget_ms)
+    scorer = load_reranker(model, device=device, precision=precision.value if precision else None)
+    return Reranking(model=scorer, depth=depth, budget_ms=budget_ms, queries=queries)

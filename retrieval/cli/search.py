@@ -21,6 +21,7 @@ from retrieval.cli.options import (
     QueryVectorsOption,
     RerankDepthOption,
     RerankOption,
+    RerankPrecisionOption,
     ThreadsOption,
     WeightOption,
     make_fusion,
@@ -72,6 +73,7 @@ def search(
     ] = None,
     rerank: RerankOption = None,
     rerank_depth: RerankDepthOption = 100,
+    rerank_precision: RerankPrecisionOption = None,
     budget_ms: BudgetOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each stage said of a hit.")] = False,
     json: JsonOption = False,
@@ -119,7 +121,9 @@ def search(
         ),
         using=using,
         fusion=make_fusion(fusion, weight, depth),
-        rerank=make_reranking(rerank, rerank_depth, budget_ms, device),
+        rerank=make_reranking(
+            rerank, rerank_depth, budget_ms, device, rerank_precision, [query.text for query in asked]
+        ),
         by_document=by is By.DOCUMENT,
         device=device,
         threads=threads,

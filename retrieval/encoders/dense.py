@@ -13,7 +13,14 @@ from retrieval.encoders.runtimes.bodies import Body, body_of, example_of
 from retrieval.encoders.runtimes.openvino_body import OpenVinoBody
 from retrieval.encoders.runtimes.pipeline import run_model
 from retrieval.encoders.runtimes.precision import Choice, choose
-from retrieval.encoders.runtimes.quantising import CALIBRATED_BY, CHECKED_BY, int8_body, kept_by_digest
+from retrieval.encoders.runtimes.quantising import (
+    CALIBRATED_BY,
+    CHECKED_BY,
+    cosines,
+    int8_body,
+    kept_by_digest,
+    reading,
+)
 from retrieval.errors import InputError, MissingExtraError, ModelError
 from retrieval.types import EncoderCard
 
@@ -120,9 +127,10 @@ class DenseEncoder:
             self._states,
             lambda some: self._tokenize(some, "document"),
             texts,
-            card=self.card,
+            name=self.card.model,
+            weights=reading(self.card),
             source=self._source,
-            vectors=lambda some, body: self._run(some, "document", body, _nobody),
+            near=lambda some, body: cosines(*(self._run(some, "document", by, _nobody) for by in (None, body))),
         )
         self.card = replace(self.card, quantised=calibration.quantised)
         _LOG.warning("%s", calibration)

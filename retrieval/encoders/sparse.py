@@ -16,7 +16,14 @@ from retrieval.encoders.runtimes.bodies import Body, body_of, example_of
 from retrieval.encoders.runtimes.openvino_body import OpenVinoBody
 from retrieval.encoders.runtimes.pipeline import run_model
 from retrieval.encoders.runtimes.precision import Choice, choose, precision_name
-from retrieval.encoders.runtimes.quantising import CALIBRATED_BY, CHECKED_BY, int8_body, kept_by_digest
+from retrieval.encoders.runtimes.quantising import (
+    CALIBRATED_BY,
+    CHECKED_BY,
+    cosines,
+    int8_body,
+    kept_by_digest,
+    reading,
+)
 from retrieval.encoders.tokens import Tokens, TokenTable
 from retrieval.errors import InputError, MissingExtraError
 from retrieval.files import sha256_of
@@ -154,9 +161,12 @@ class SparseModel:
             part.headless,
             part.tokenize,
             texts,
-            card=self.card,
+            name=self.card.model,
+            weights=reading(self.card),
             source=self._source,
-            vectors=lambda some, body: np.stack(self._run(some, "document", body, _as_arrays)),
+            near=lambda some, body: cosines(
+                *(np.stack(self._run(some, "document", by, _as_arrays)) for by in (None, body))
+            ),
         )
         self.card = replace(self.card, quantised=calibration.quantised)
         _LOG.warning("%s", calibration)

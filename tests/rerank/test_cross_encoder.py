@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from retrieval.encoders.runtimes.precision import cpu_has  # noqa: E402
 from retrieval.errors import InputError, ModelError  # noqa: E402
 from retrieval.rerank.cross_encoder import PairScorer, score_pairs  # noqa: E402
 from retrieval.rerank.neural.cross_encoder import CrossEncoder  # noqa: E402
@@ -95,6 +96,15 @@ def test_half_precision_is_near(make_cross: Make, precision: str) -> None:
     assert 0 < np.abs(half - exact).max() < 0.1 * np.ptp(exact)
 
 
+def test_bfloat16_by_openvino_tells_passages_apart(make_cross: Make) -> None:
+    """Scores have more than the eight bits in which it multiplies."""
+    pytest.importorskip("openvino")
+    if not cpu_has("bfloat16"):
+        pytest.skip("this CPU has no bfloat16")
+    found = scorer(make_cross(), precision="bf16", runtime="openvino").scores(many_pairs(40))
+    assert not np.array_equal(found, torch.from_numpy(found).bfloat16().float().numpy())
+
+
 def test_a_model_in_training_stays_in_training(make_cross: Make) -> None:
     """And is scored without dropout meanwhile."""
     from retrieval.encoders.runtimes.pipeline import Batching
@@ -106,10 +116,10 @@ def test_a_model_in_training_stays_in_training(make_cross: Make) -> None:
 
 
 def test_what_cannot_be_run_is_told(make_cross: Make) -> None:
-    """int8, lengths out of range, and scores that are no numbers."""
+    """int8 by torch, lengths out of range, and scores that are no numbers."""
     folder = make_cross()
     with pytest.raises(InputError, match="int8"):
-        scorer(folder, precision="int8", runtime="auto")
+        scorer(folder, precision="int8", runtime="torch")
     with pytest.raises(InputError, match="reads 5 to 64 tokens"):
         scorer(folder, max_length=100)
     with pytest.raises(ModelError, match="no such folder"):

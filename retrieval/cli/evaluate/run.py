@@ -35,6 +35,7 @@ from retrieval.cli.options import (
     QueryVectorsOption,
     RerankDepthOption,
     RerankOption,
+    RerankPrecisionOption,
     RestartOption,
     RuntimeOption,
     SparseOption,
@@ -89,6 +90,7 @@ def run(
     depth: DepthOption = 1000,
     rerank: RerankOption = None,
     rerank_depth: RerankDepthOption = 100,
+    rerank_precision: RerankPrecisionOption = None,
     on_error: Annotated[OnErrorName, typer.Option(help="What to do with judgements that do not fit.")] = (
         OnErrorName.STOP
     ),
@@ -142,7 +144,9 @@ def run(
     query_side: SparseEncoder | StoredQueries | None = None
     if "sparse" in needed:
         query_side = _query_side(opened, collection, source, query_vectors, sparse, device)
-    reranking = make_reranking(rerank, rerank_depth, None, device)
+    reranking = make_reranking(
+        rerank, rerank_depth, None, device, rerank_precision, [query.text for query in collection.queries]
+    )
     # Collections judge documents, also where passages are indexed.
     retrievers = [
         Retriever(

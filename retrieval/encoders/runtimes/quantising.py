@@ -1,4 +1,4 @@
-"""int8: a model of OpenVINO quantised by texts of the corpus that it is to encode, and kept for the next time."""
+"""int8: a model of OpenVINO quantised by texts of the corpus that it is to read, and kept for the next time."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,13 @@ __all__ = [
     "int8_body",
     "kept_by_digest",
     "quantise",
+    "reading",
 ]
 
 CALIBRATED_BY, CHECKED_BY = 128, 64
-"""Texts that set the scales of a model, and others by which it is compared with the model in float32."""
+"""Texts, or pairs, that set the scales of a model, and others by which it is compared with the model in float32."""
+
+T = TypeVar("T", str, tuple[str, str])
 
 _BESIDE = "retrieval-int8"
 # Tokens of a text that calibrates: longer ones have states of the same kind, and cost more than their length.
@@ -48,7 +51,7 @@ Make = Callable[[], Any]
 """Makes the quantised model of OpenVINO; called where none is kept."""
 
 Compare = Callable[[Path], NDArray[np.float64]]
-"""Cosines of the vectors of a model in a file with those of the model in float32."""
+"""How near what a model in a file computes is to what the model in float32 does: 1 is the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,24 +60,27 @@ class Calibration:
 
     Attributes:
         quantised: a digest of its files.
-        mean, least: cosine of its vectors with those of the model in float32.
-        texts: how many it was compared by.
+        mean, least: cosine of its vectors with those of the model in float32, or correlation of its scores.
+        texts: how many it was compared by, or how many lists of passages.
+        measure: `cosine` or `correlation`.
     """
 
     quantised: str
     mean: float
     least: float
     texts: int
+    measure: str = "cosine"
 
     def __str__(self) -> str:
+        by = "texts" if self.measure == "cosine" else "lists of passages"
         return (
-            f"int8: cosine with float32 {self.mean:.4f} on average, {self.least:.4f} at least, "
-            f"of {self.texts} texts of the corpus"
+            f"int8: {self.measure} with float32 {self.mean:.4f} on average, {self.least:.4f} at least, "
+            f"of {self.texts} {by} of the corpus"
         )
 
 
 def calibrated(
-    weights: str, texts: Sequence[str], source: str, make: Make, compare: Compare
+    weights: str, texts: Sequence[T], source: str, make: Make, compare: Compare, measure: str = "cosine"
 ) -> tuple[Path, Calibration]:
     """The file of the model that these texts calibrate, made now if it is not kept; and how near it is.
 
@@ -84,6 +90,7 @@ def calibrated(
         source: the model's folder, or its name.
         make: makes it.
         compare: measures it.
+        measure: what that is called.
     """
     key = _key(weights, texts)
     for root in _roots(source):
@@ -101,29 +108,34 @@ def calibrated(
 
         openvino.save_model(make(), folder / _MODEL, compress_to_fp16=False)
         near = compare(folder / _MODEL)
-        made = Calibration(quantised=_digest(folder), mean=float(near.mean()), least=float(near.min()), texts=len(near))
+        figures = {"mean": float(near.mean()), "least": float(near.min()), "texts": len(near), "measure": measure}
+        made = Calibration(quantised=_digest(folder), **figures)  # type: ignore[arg-type]
         (folder / _ABOUT).write_text(json.dumps(asdict(made), indent=2) + "\n", encoding="utf-8")
     return root / key / _MODEL, made
 
 
 def int8_body(
     module: Any,
-    tokenize: Callable[[list[str]], Mapping[str, Any]],
-    texts: Sequence[str],
+    tokenize: Callable[[list[T]], Mapping[str, Any]],
+    texts: Sequence[T],
     *,
-    card: EncoderCard,
+    name: str,
+    weights: str,
     source: str,
-    vectors: Callable[[Sequence[str], Body | None], NDArray[np.float32]],
+    near: Callable[[Sequence[T], Body], NDArray[np.float64]],
+    measure: str = "cosine",
 ) -> tuple[Body, Calibration]:
     """What runs a module in int8, calibrated by texts of the corpus, or kept from an earlier calibration by them.
 
     Args:
         module: takes features and gives states, in float32 on the CPU.
-        tokenize: texts to features.
+        tokenize: texts, or pairs of them, to features.
         texts: first those that calibrate, last those by which it is compared; the same where there are few.
-        card: of the encoder.
+        name: of the model, for errors.
+        weights: a digest of the model in float32, with all that decides how it reads a text.
         source: the model's folder, or its name.
-        vectors: of texts, by a body; None stands for torch.
+        near: how near what a body makes of texts is to what torch does.
+        measure: what that is called.
     """
     by, checked = texts[:CALIBRATED_BY], texts[-CHECKED_BY:]
     names = list(example_of(tokenize(list(by[:1]))))
@@ -132,13 +144,18 @@ def int8_body(
         batches = [
             {name: values[:, :_LENGTH].numpy() for name, values in example_of(tokenize([text])).items()} for text in by
         ]
-        return quantise(convert(module, example_of(tokenize(list(by[:2]))), card.model), batches)
+        return quantise(convert(module, example_of(tokenize(list(by[:2]))), name), batches)
 
     def compare(path: Path) -> NDArray[np.float64]:
-        return cosines(vectors(checked, None), vectors(checked, OpenVinoBody(path, names, "float32")))
+        return near(checked, OpenVinoBody(path, names, "float32"))
 
-    path, calibration = calibrated(f"{card.weights} {card.max_length} {card.prompts}", by, source, make, compare)
+    path, calibration = calibrated(weights, by, source, make, compare, measure)
     return OpenVinoBody(path, names, "float32"), calibration
+
+
+def reading(card: EncoderCard) -> str:
+    """All that decides how an encoder in float32 reads a text, as `int8_body` wants it."""
+    return f"{card.weights} {card.max_length} {card.prompts}"
 
 
 def kept_by_digest(quantised: str, source: str) -> Path:
@@ -181,13 +198,13 @@ def quantise(model: Any, batches: Sequence[Mapping[str, NDArray[np.int64]]]) -> 
         return nncf.quantize(model, dataset, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(batches))
 
 
-def _key(weights: str, texts: Sequence[str]) -> str:
+def _key(weights: str, texts: Sequence[T]) -> str:
     """What decides a quantised model: parameters, texts and packages; not the CPU's kind of arithmetic."""
     digest = hashlib.sha256(weights.encode())
     for package in _PACKAGES:
         digest.update(f"\n{package} {version(package)}".encode())
     for text in texts:
-        digest.update(b"\0" + text.encode())
+        digest.update(b"\0" + (text if isinstance(text, str) else "\0".join(text)).encode())
     return digest.hexdigest()[:32]
 
 
