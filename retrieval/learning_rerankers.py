@@ -31,6 +31,7 @@ def learn_ranker(
     out: Path,
     *,
     depth: int = 100,
+    subtopics: Path | None = None,
     restart: bool = False,
     progress: Progress = silent,
 ) -> "Outcome":
@@ -44,12 +45,13 @@ def learn_ranker(
         optimising: the trainer's; where dev data is given and no steps between evaluations, each epoch ends with one.
         out: where the model goes, with its log and checkpoints.
         depth: hits of a run that are reranked.
+        subtopics: for a set-encoder, judgements as `read_subtopics` reads them, which make RankNet novelty-aware.
         restart: begin anew where an interrupted run stands.
         progress: told of steps.
 
     Raises:
         MissingExtraError, ModelError, TrainingError, InputError: see `retrieval.learning.learn`.
-        CollectionError: a run cannot be read, or holds no dev query.
+        CollectionError: a run cannot be read, or holds no dev query; or the sub-topics cannot be read.
     """
     needs_torch()
     from retrieval.training.recipes.cross_encoder import evaluator
@@ -57,8 +59,10 @@ def learn_ranker(
 
     optimising = each_epoch(optimising, data, settings.batch) if sets else optimising
     runs = [read_run(path, dev.qrels) for dev, path in sets]
-    prepare = _set_encoder if isinstance(settings, SetEncoderSettings) else _cross_encoder
-    recipe, score = prepare(model, data, settings, optimising.device)
+    if isinstance(settings, SetEncoderSettings):
+        recipe, score = _set_encoder(model, data, settings, optimising.device, subtopics)
+    else:
+        recipe, score = _cross_encoder(model, data, settings, optimising.device)
     evaluate = evaluator(recipe.model, [dev for dev, _ in sets], runs, depth=depth, score=score) if sets else None
     return train(recipe, optimising, out, evaluate=evaluate, restart=restart, progress=progress)
 
@@ -76,11 +80,14 @@ def _cross_encoder(model: str, data: "TrainingData", settings: CrossEncoderSetti
     return CrossEncoderRecipe(ranker, data, settings), score_pairs
 
 
-def _set_encoder(model: str, data: "TrainingData", settings: CrossEncoderSettings, device: str | None) -> Prepared:
+def _set_encoder(
+    model: str, data: "TrainingData", settings: SetEncoderSettings, device: str | None, subtopics: Path | None
+) -> Prepared:
     from retrieval.rerank.neural.set_encoder import SetEncoder
     from retrieval.training.recipes.set_encoder import SetEncoderRecipe, score_lists
+    from retrieval.training.subtopics import read_subtopics
 
-    assert isinstance(settings, SetEncoderSettings)
+    known = read_subtopics(subtopics) if subtopics else None
     length = min(_QUERY_LENGTH, settings.pair_length // 2)
     ranker = SetEncoder.for_training(model, device=device, seed=settings.seed, query_length=length)
-    return SetEncoderRecipe(ranker, data, settings), score_lists
+    return SetEncoderRecipe(ranker, data, settings, known), score_lists

@@ -19,7 +19,8 @@ from retrieval.training.dev import load_dev_set  # noqa: E402
 from retrieval.training.log import read_log  # noqa: E402
 from retrieval.training.ranker_settings import SetEncoderSettings  # noqa: E402
 from retrieval.training.recipes.cross_encoder import evaluator  # noqa: E402
-from retrieval.training.recipes.set_encoder import SetEncoderRecipe, Subtopics, score_lists  # noqa: E402
+from retrieval.training.recipes.set_encoder import SetEncoderRecipe, score_lists  # noqa: E402
+from retrieval.training.subtopics import Subtopics  # noqa: E402
 from retrieval.training.trainer import TrainerSettings, train  # noqa: E402
 from tests.training.making import make_run, words  # noqa: E402
 
@@ -137,7 +138,7 @@ def test_of_a_subtopic_one_document_is_to_be_found(bare: Path) -> None:
     )
     settings = SetEncoderSettings(batch=1, negatives_per_query=3, softmax=0.0, duplicate=0.0, rank_net=1.0)
     orders = []
-    for subtopics in (None, {"q": {"a": "same", "b": "same"}}):
+    for subtopics in (None, {"q": {"a": frozenset({"same"}), "b": frozenset({"same"})}}):
         made = SetEncoderRecipe(make_model(bare), data, settings, subtopics)
         made.model.eval()
         optimizer = torch.optim.Adam(made.model.parameters(), lr=1e-3)
@@ -177,7 +178,7 @@ def test_a_run_goes_on_only_with_the_same_settings(recipe: Make, collection: Pat
     settings = recipe(rank_net=1.0).settings()
     assert settings == recipe(rank_net=1.0).settings()
     query = recipe().batch(0, 0, 1).examples[0].id
-    assert settings != recipe({query: {"d0": "x"}}, rank_net=1.0).settings()
+    assert settings != recipe({query: {"d0": frozenset("x")}}, rank_net=1.0).settings()
     one, two = (recipe().batch(0, rank, 2) for rank in (0, 1))
     assert [example.id for example in one.examples] == [example.id for example in two.examples]
     assert one.twice == two.twice
@@ -204,6 +205,6 @@ def test_what_cannot_be_learned_is_refused(recipe: Make) -> None:
     with pytest.raises(InputError, match="need a teacher's scores"):
         recipe(teacher=False, kl=1.0)
     with pytest.raises(InputError, match="change RankNet's targets alone"):
-        recipe({"q0": {"d0": "x"}})
+        recipe({"q0": {"d0": frozenset("x")}})
     with pytest.raises(InputError, match="of none of the training queries"):
-        recipe({"other": {"d0": "x"}}, rank_net=1.0)
+        recipe({"other": {"d0": frozenset("x")}}, rank_net=1.0)

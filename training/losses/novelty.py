@@ -30,25 +30,32 @@ def novelty_targets(scores: Tensor, targets: Tensor, subtopics: Tensor) -> Tenso
     """What a teacher would want who has seen a sub-topic's best passage: each other one of it comes last.
 
     Of the passages of a sub-topic the one that the model scores highest now, the first of equal ones, gets the largest
-    of their targets, and the others one less than the least target of the list. So the model chooses which passage
-    speaks for a sub-topic. Source: Schlatt et al., "Set-Encoder" (ECIR 2025), for RankNet on ranks 1..n, of which the
-    others get 0.
+    of their targets. A passage that is the best of none of its sub-topics gets one less than the least target of the
+    list; one of no sub-topic keeps its own. So the model chooses which passage speaks for a sub-topic. Source: Schlatt
+    et al., "Set-Encoder" (ECIR 2025), for RankNet on ranks 1..n, of which the others get 0.
 
     Args:
         scores: (b, n) the model's; no gradient goes into them.
         targets: (b, n) float, more is better; NaN or -inf leaves a passage out, and it speaks for nothing.
-        subtopics: (b, n) int64, of any numbers; a passage of no sub-topic has one of its own.
+        subtopics: (b, n, t) bool, t at least 1: which ones a passage is of.
 
     Returns:
         (b, n) in the targets' type.
     """
     there = targets > -torch.inf
-    same = (subtopics[:, :, None] == subtopics[:, None, :]) & there[:, :, None] & there[:, None, :]
-    shown = scores.detach()
-    n = targets.shape[1]
-    earlier = torch.ones(n, n, dtype=torch.bool, device=scores.device).tril(-1)
-    ahead = (shown[:, None, :] > shown[:, :, None]) | ((shown[:, None, :] == shown[:, :, None]) & earlier)
-    is_best = ~(same & ahead).any(dim=2)
-    among = torch.where(same, targets[:, None, :], -torch.inf)
+    members = subtopics & there[:, :, None]
+    beaten = (members[:, :, None] & members[:, None] & _ahead(scores.detach())[..., None]).any(dim=2)
+    speaks = members & ~beaten
+    most = torch.where(members, targets[:, :, None], -torch.inf).amax(dim=1, keepdim=True)
+    spoken = torch.where(speaks, most, -torch.inf).amax(dim=2)
     last = targets.masked_fill(~there, torch.inf).amin(dim=1, keepdim=True) - 1
-    return torch.where(there, torch.where(is_best, among.amax(dim=2), last), targets)
+    wanted = torch.where(speaks.any(dim=2), spoken, last)
+    return torch.where(members.any(dim=2), wanted, targets)
+
+
+def _ahead(scores: Tensor) -> Tensor:
+    """(b, n, n) whether the second passage scores higher than the first, or as high and stands before it."""
+    n = scores.shape[1]
+    earlier = torch.ones(n, n, dtype=torch.bool, device=scores.device).tril(-1)
+    one, other = scores[:, :, None], scores[:, None, :]
+    return (other > one) | ((other == one) & earlier)

@@ -6,7 +6,7 @@ Source: Schlatt et al., "Set-Encoder: permutation-invariant inter-passage attent
 cross-encoders" (ECIR 2025).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -30,11 +30,9 @@ from retrieval.training.pairs import batching, in_order, list_pairs
 from retrieval.training.ranker_settings import SetEncoderSettings
 from retrieval.training.recipes.base import StepLoss
 from retrieval.training.recipes.cross_encoder import CrossEncoderRecipe
+from retrieval.training.subtopics import Subtopics
 
-__all__ = ["SetEncoderRecipe", "Subtopics", "score_lists"]
-
-Subtopics = Mapping[str, Mapping[str, str]]
-"""Query id → document id → what the document is about; a document that is not there is about something of its own."""
+__all__ = ["SetEncoderRecipe", "score_lists"]
 
 # What the random numbers of a step are for, beside those of `batches`.
 _TWICE = 2
@@ -136,18 +134,22 @@ class SetEncoderRecipe(CrossEncoderRecipe):
         wanted = teacher if self._is_ranked else known.float()
         if self._subtopics is None:
             return wanted
-        return novelty_targets(scores, wanted, self._numbers(batch).to(scores.device))
+        return novelty_targets(scores, wanted, self._members(batch).to(scores.device))
 
-    def _numbers(self, batch: SetBatch) -> Tensor:
-        """(b, n) int64: equal where two documents of a query are about the same."""
+    def _members(self, batch: SetBatch) -> Tensor:
+        """(b, n, t) bool: which of its query's sub-topics a document is of."""
         assert self._subtopics is not None
         rows = batch.own(torch.tensor(batch.rows).expand(len(batch.examples), -1)).tolist()
-        found = []
-        for example, own in zip(batch.examples, rows, strict=True):
-            about = self._subtopics.get(example.id, {})
-            names = [about.get(self._data.ids[row], f"\0{row}") for row in own]
-            found.append([names.index(name) for name in names])
-        return torch.tensor(found)
+        about = [
+            [self._subtopics.get(example.id, {}).get(self._data.ids[row], frozenset()) for row in own]
+            for example, own in zip(batch.examples, rows, strict=True)
+        ]
+        names = [sorted(frozenset().union(*own)) for own in about]
+        members = torch.zeros((len(about), len(rows[0]), max(1, *map(len, names))), dtype=torch.bool)
+        for place, (own, known) in enumerate(zip(about, names, strict=True)):
+            for column, subtopics in enumerate(own):
+                members[place, column, [known.index(subtopic) for subtopic in subtopics]] = True
+        return members
 
 
 def score_lists(
@@ -177,4 +179,7 @@ def _twice(twice: Sequence[int], logits: Tensor) -> Tensor:
 
 def _digest(subtopics: Subtopics) -> Any:
     """As JSON values, which tell other sub-topics apart."""
-    return {query: dict(sorted(about.items())) for query, about in sorted(subtopics.items())}
+    return {
+        query: {document: sorted(own) for document, own in sorted(about.items())}
+        for query, about in sorted(subtopics.items())
+    }

@@ -14,11 +14,17 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Train encoders.", no_args_is_help=True)
 commands(app)
-for name, settings, told in (
-    ("cross-encoder", CrossEncoderSettings, "Train a cross-encoder, on lists of hard negatives or a teacher's scores."),
-    ("set-encoder", SetEncoderSettings, "Train a set-encoder, which reads the passages of a query side by side."),
+for name, settings, skip, told in (
+    (
+        "cross-encoder",
+        CrossEncoderSettings,
+        ("subtopics",),
+        "Train a cross-encoder, on lists of hard negatives or a teacher's scores.",
+    ),
+    ("set-encoder", SetEncoderSettings, (), "Train a set-encoder, which reads the passages of a query side by side."),
 ):
-    app.command(name, help=told)(command_of(reranker, settings, TrainerSettings, DataSettings))
+    made = command_of(reranker, settings, TrainerSettings, DataSettings, skip=skip)
+    app.command(name, help=told)(made)
 app.command("splade")(splade)
 app.command("rounds")(rounds)
 

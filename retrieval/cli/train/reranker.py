@@ -31,6 +31,15 @@ DevRunOption = Annotated[
     ),
 ]
 DepthOption = Annotated[int, typer.Option(min=1, help="Hits of it that are reranked.")]
+SubtopicsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="Lines of query, sub-topic, document and grade, as TREC's: RankNet then becomes novelty-aware.",
+    ),
+]
 
 
 def reranker(
@@ -42,6 +51,7 @@ def reranker(
     out: OutOption,
     dev_run: DevRunOption = None,
     dev_depth: DepthOption = 100,
+    subtopics: SubtopicsOption = None,
     epochs: EpochsOption = 1.0,
     steps: StepsOption = None,
     restart: RestartOption = False,
@@ -71,6 +81,7 @@ def reranker(
             replace(optimising, steps=wanted),
             out,
             depth=dev_depth,
+            subtopics=subtopics,
             restart=restart,
             progress=show,
         )

@@ -107,6 +107,29 @@ def test_a_reranker_is_trained_and_reranks(cli: Cli, task: Path, kind: str) -> N
     )
     assert results.code == 0, results.err
     assert [system["name"] for system in results.json["systems"]] == ["lexical", "lexical+rerank"]
+    exact = ("--rerank-precision", "fp32", "--device", "cpu", "--json")
+    single = cli("search", task / "index", query, "--rerank", model, *exact)
+    assert single.json["hits"][0]["signals"].keys() == {"lexical", "rerank"}
+    idle = cli("search", task / "index", query, "--rerank-precision", "int8")
+    assert (idle.code, "--rerank-precision is for --rerank MODEL" in idle.err) == (2, True)
     wrong = cli("search", task / "index", query, "--rerank", task / "dense", "--device", "cpu")
     assert wrong.code == 1
     assert "Traceback" not in wrong.err
+
+
+def test_subtopics_make_a_set_encoder_novelty_aware(cli: Cli, task: Path) -> None:
+    """Where RankNet has a weight; a cross-encoder has no use for them."""
+    path = task / "subtopics.qrels"
+    queries = (task / "run.trec").read_text().split()[0]
+    path.write_text(f"{queries} 1 d0 1\n")
+    common = (task / "data", "--model", task / "dense", *SMALL, "--pair-length", 16, "--subtopics", path)
+    common = (*common, "--negatives", task / "run.trec")
+    trained = cli("train", "set-encoder", *common, "--out", task / "novel", "--rank-net", 1, "--softmax", 0)
+    assert trained.code == 0, trained.err
+    without = cli("train", "set-encoder", *common, "--out", task / "none")
+    assert (without.code, "--rank-net 1" in without.err) == (2, True)
+    path.write_text("1 2 3\n")
+    broken = cli("train", "set-encoder", *common, "--out", task / "broken", "--rank-net", 1)
+    assert (broken.code, "subtopics.qrels:1: expected query" in broken.err) == (1, True)
+    other = cli("train", "cross-encoder", *common, "--out", task / "other")
+    assert (other.code, "No such option" in other.err) == (2, True)

@@ -10,18 +10,31 @@ from retrieval.training.losses.novelty import duplicate_loss, novelty_targets  #
 from retrieval.training.losses.pairwise import rank_net  # noqa: E402
 
 
+def of(*numbers: list[int]) -> torch.Tensor:
+    """(b, n, 10) bool: each passage is of the sub-topic of its number."""
+    return torch.nn.functional.one_hot(torch.tensor(numbers), 10).bool()
+
+
 def test_the_best_of_a_subtopic_takes_its_largest_target() -> None:
     """By ranks, as in the paper, the others get 0; what is alone keeps its own."""
     scores = torch.tensor([[0.1, 0.9, 0.5, 0.2, 0.8]])
     ranks = torch.tensor([[5.0, 4.0, 3.0, 2.0, 1.0]])
-    found = novelty_targets(scores, ranks, torch.tensor([[7, 3, 7, 3, 9]]))
+    found = novelty_targets(scores, ranks, of([7, 3, 7, 3, 9]))
     assert found.tolist() == [[0.0, 4.0, 5.0, 0.0, 1.0]]
 
 
 def test_the_first_of_equal_ones_speaks_for_its_subtopic() -> None:
     """So that two copies, which no model tells apart, are not both wanted."""
-    found = novelty_targets(torch.zeros(1, 3), torch.tensor([[0.2, 0.4, 0.3]]), torch.tensor([[1, 1, 1]]))
+    found = novelty_targets(torch.zeros(1, 3), torch.tensor([[0.2, 0.4, 0.3]]), of([1, 1, 1]))
     torch.testing.assert_close(found, torch.tensor([[0.4, -0.8, -0.8]]))
+
+
+def test_a_passage_may_be_of_several_subtopics_or_none() -> None:
+    """It speaks if it is the best of one of them, with the largest target among those; of none it keeps its own."""
+    scores = torch.tensor([[3.0, 2.0, 1.0, 0.0, 9.0]])
+    targets = torch.tensor([[1.0, 5.0, 4.0, 2.0, 3.0]])
+    members = torch.tensor([[[1, 0], [1, 1], [0, 1], [1, 1], [0, 0]]], dtype=torch.bool)
+    assert novelty_targets(scores, targets, members).tolist() == [[5.0, 5.0, 0.0, 0.0, 3.0]]
 
 
 def test_what_the_teacher_does_not_know_is_left_out() -> None:
@@ -29,7 +42,7 @@ def test_what_the_teacher_does_not_know_is_left_out() -> None:
     unknown = float("nan")
     scores = torch.tensor([[9.0, 1.0, 2.0], [0.0, 1.0, 2.0]], requires_grad=True)
     targets = torch.tensor([[unknown, 1.0, 2.0], [unknown, unknown, unknown]])
-    found = novelty_targets(scores, targets, torch.tensor([[4, 4, 5], [4, 4, 5]]))
+    found = novelty_targets(scores, targets, of([4, 4, 5], [4, 4, 5]))
     assert found[0, 1:].tolist() == [1.0, 2.0]
     assert found[0, 0].isnan()
     assert found[1].isnan().all()
@@ -40,7 +53,7 @@ def test_what_the_teacher_does_not_know_is_left_out() -> None:
 def test_without_subtopics_in_common_targets_stay() -> None:
     """Of any list."""
     targets = torch.rand(3, 6, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(novelty_targets(-targets, targets, torch.arange(6).expand(3, 6)), targets)
+    torch.testing.assert_close(novelty_targets(-targets, targets, of(*[[*range(6)]] * 3)), targets)
 
 
 def test_duplicates_weigh_as_much_as_the_rest() -> None:
