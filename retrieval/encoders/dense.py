@@ -50,7 +50,7 @@ def load_encoder(
         model: what to load.
         device: torch's name of a device; None takes the best there is.
         precision: in which documents are encoded: `fp32`, `bf16`, `fp16`, `int8`, or `auto`; None takes the expected
-            one, or `auto`. Queries are encoded in the same, but for int8: there they are encoded in float32.
+            one, or `auto`. Queries are encoded in float32 where another runtime than torch runs the model for documents.
         runtime: what runs the model: `torch`, `openvino`, `onnx`, or `auto`, which None stands for.
         dimensions: keep that many of a vector's first ones, as models that were trained for it allow; None keeps all,
             or as many as expected.
@@ -155,7 +155,8 @@ class DenseEncoder:
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) vectors in the order of the texts."""
-        return self._run(texts, "query", None if self.card.precision == "int8" else self._body, _nobody)
+        # Torch has it in float32 where a body computes in less: see `for_queries`.
+        return self._run(texts, "query", self._body if self.card.precision == "float32" else None, _nobody)
 
     def _run(
         self, texts: Sequence[str], side: str, body: Body | None, on_batch: Callable[[int], None]

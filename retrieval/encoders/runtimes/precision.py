@@ -104,15 +104,12 @@ def choose(precision: str | None = None, runtime: str | None = None, device: str
 
 
 def for_queries(precision: str, device: str | None = None) -> str:
-    """In which precision queries are encoded, where documents are in this one: the same, but not int8.
+    """In which precision queries are encoded, where documents are in this one: on a CPU in float32, else the same.
 
-    A query is a few tokens, so that nothing is saved by int8, whose errors would be on both sides then; nor is a
-    precision taken that this machine has not.
+    A query is a few tokens, so that nothing is saved by less, whose errors would be on both sides then.
     """
-    if precision in ("float32", "int8"):
-        return "float32"
     on_cpu = (device or _best_device()).split(":")[0] == "cpu"
-    return "float32" if on_cpu and not cpu_has(precision) else precision
+    return "float32" if on_cpu or precision == "int8" else precision
 
 
 @cache

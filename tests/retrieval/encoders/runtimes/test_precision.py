@@ -79,12 +79,11 @@ def test_a_precision_that_the_cpu_lacks_is_told_to_be_slow(
     assert "slower" in caplog.text
 
 
-def test_queries_are_not_encoded_in_int8(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor in what this machine has not."""
-    on_a_cpu_with(monkeypatch, "int8")
-    assert for_queries("int8") == for_queries("float32") == for_queries("bfloat16", "cpu") == "float32"
-    on_a_cpu_with(monkeypatch, "bfloat16")
-    assert for_queries("bfloat16", "cpu") == "bfloat16"
+def test_queries_are_encoded_in_float32_on_a_cpu() -> None:
+    """On a GPU in the documents' precision, which int8 is not."""
+    assert {for_queries(name, "cpu") for name in ("float32", "bfloat16", "float16", "int8")} == {"float32"}
+    assert for_queries("bfloat16", "cuda:1") == "bfloat16"
+    assert for_queries("int8", "cuda") == "float32"
 
 
 def test_a_gpu_with_bf16_gets_it_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
