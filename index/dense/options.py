@@ -21,8 +21,8 @@ class DenseOptions:
 
     Attributes:
         index: a name of `retrieval.index.dense.kinds`, `auto`, or a factory string of FAISS, as `IVF256,SQ8`.
-        recall: the share of the best documents that a search finds on average, on vectors held out for that. Of `flat`
-            it is 1.
+        recall: the share of the best documents that a search finds on average, on queries made of the vectors. Of
+            `flat` it is 1.
         recall_at: of so many best documents; deeper searches are tuned to the same recall of their own depths.
         memory: bytes that the index of `auto` may take while it is searched; None for as many as it likes.
     """

@@ -1,4 +1,4 @@
-"""How hard an approximate search has to look, found on vectors held out for that."""
+"""How hard an approximate search has to look, found on queries made of the vectors."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from retrieval.index.dense.faiss_index import FaissIndex, import_faiss
 from retrieval.index.dense.kinds import VECTORS_PER_HIT
 from retrieval.index.dense.options import DenseOptions, Effort
-from retrieval.index.recall import Scores, recall_of
+from retrieval.index.recall import Scores, goal_of, recall_of
 from retrieval.index.threads import faiss_threads
 
-__all__ = ["DEPTHS", "held_out", "tuned"]
+__all__ = ["DEPTHS", "made_queries", "tuned"]
 
 DEPTHS = (100, 1000)
 """Depths that are tuned beside the one that was asked for: 1000 is that of hybrid search."""
@@ -19,14 +19,13 @@ DEPTHS = (100, 1000)
 # Queries, and hits over all of them: a deeper search is judged by fewer.
 _QUERIES, _LEAST_QUERIES, _HITS = 512, 64, 5120
 
-# Queries stand farther from documents than documents from each other: the cosine with the vector that one is made of.
-# With the noise below, it is that at which queries made of 20,000 documents were as hard for graphs and inverted lists
-# as the real ones of four collections.
-_CLOSENESS = 0.7
+# Vectors that a query is made of. What is near a real question lies in several places: with 1,000,000 documents it
+# needs three times the lists that it needs with 200,000 for a recall of .99. Means of a few documents need more then,
+# too; single ones with noise, however much, hardly do.
+_MIXED = 3
 
-# Real queries miss more than those made of vectors, and the more so the fewer misses are allowed: where .5 % of these
-# were missed, 1.6 % of real ones were (1,000,000 vectors). So the misses allowed are raised to this power.
-_CAUTION = 1.4
+# Part of the misses that are allowed which is kept for other queries.
+_RESERVE = 0.6
 
 _REFINE = (1, 2, 4, 8, 16, 32, 64)
 # A vector read from anywhere takes as long as so many bytes in a row.
@@ -35,19 +34,11 @@ _RANDOM_ACCESS = 4
 _STEP, _PATIENCE, _LEAST_GAIN = 2**0.5, 3, 5e-4
 
 
-def held_out(vectors: NDArray[np.float32], seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Queries made of vectors drawn at random, with noise; and the rows of those, which are not to be found by them.
-
-    Noise is the difference of two other vectors: it goes where the vectors go, as queries do. Noise of all directions
-    alike is much easier to search with.
-    """
-    rng = np.random.default_rng(seed)
-    rows = rng.choice(len(vectors), min(_QUERIES, len(vectors)), replace=False)
-    chosen, plus, minus = (vectors[some] for some in (rows, *rng.integers(len(vectors), size=(2, len(rows)))))
-    noise = plus - minus
-    norms, lengths = (np.linalg.norm(one, axis=1, keepdims=True) for one in (chosen, noise))
-    scale = norms / np.maximum(lengths, np.float32(1e-12)) * np.float32(np.sqrt(1 / _CLOSENESS**2 - 1))
-    return rows, chosen + noise * scale
+def made_queries(vectors: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
+    """Queries that are sums of some vectors drawn at random."""
+    rows = np.random.default_rng(seed).integers(len(vectors), size=(_MIXED, min(_QUERIES, len(vectors))))
+    made: NDArray[np.float32] = np.sum([vectors[some] for some in rows], axis=0, dtype=np.float32)
+    return made
 
 
 def tuned(index: FaissIndex, vectors: NDArray[np.float32], options: DenseOptions, threads: int) -> list[Effort]:
@@ -69,11 +60,11 @@ class _Tuning:
         self._index = index
         self._vectors = vectors
         self._threads = threads
-        self._rows, self._queries = held_out(vectors)
+        self._queries = made_queries(vectors)
         self._truths: dict[int, Scores] = {}
 
     def efforts(self, depths: Sequence[int], recall: float) -> Iterator[Effort]:
-        goal, width = 1 - (1 - recall) ** _CAUTION, 0
+        goal, width = goal_of(recall, _RESERVE), 0
         for depth in depths:
             effort = self._least(depth, goal, width)
             width = effort.width  # a deeper search takes no less
@@ -121,7 +112,7 @@ class _Tuning:
     def _recall(self, depth: int, refine: int, width: int) -> float:
         if depth not in self._truths:
             self._truths[depth] = self._truth(depth)
-        found = self._index.candidates(self._asked(depth), refine * depth + 1, width, self._threads)
+        found = self._index.candidates(self._asked(depth), refine * depth, width, self._threads)
         return recall_of(self._scored(found, depth), self._truths[depth])
 
     def _asked(self, depth: int) -> NDArray[np.float32]:
@@ -130,15 +121,14 @@ class _Tuning:
     def _truth(self, depth: int) -> Scores:
         faiss = import_faiss()
         with faiss_threads(self._threads):
-            _, best = faiss.knn(self._asked(depth), self._vectors, depth + 1, faiss.METRIC_INNER_PRODUCT)
+            _, best = faiss.knn(self._asked(depth), self._vectors, depth, faiss.METRIC_INNER_PRODUCT)
         return self._scored(best, depth)
 
     def _scored(self, rows: NDArray[np.int64], depth: int) -> Scores:
-        """The best scores of each query among some rows, but for that of the vector it was made of."""
+        """The best scores of each query among some rows."""
         from retrieval.index.kernels.rescoring import rescore
 
         n = len(rows)
-        rows = np.where(rows == self._rows[:n, None], -1, rows)
         scores, counts = np.full((n, depth), -np.inf, dtype=np.float32), np.zeros(n, dtype=np.int64)
         places = np.arange(len(self._vectors))
         rescore(self._queries[:n], self._vectors, places, rows, np.empty((n, depth), np.int64), scores, counts)

@@ -50,7 +50,7 @@ def load_encoder(
         model: what to load.
         device: torch's name of a device; None takes the best there is.
         precision: in which documents are encoded: `fp32`, `bf16`, `fp16`, `int8`, or `auto`; None takes the expected
-            one, or `auto`. Queries are encoded in float32 where another runtime than torch runs the model for documents.
+            one, or `auto`. Queries are encoded in float32 where another runtime than torch runs the documents.
         runtime: what runs the model: `torch`, `openvino`, `onnx`, or `auto`, which None stands for.
         dimensions: keep that many of a vector's first ones, as models that were trained for it allow; None keeps all,
             or as many as expected.
