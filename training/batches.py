@@ -37,7 +37,7 @@ class Batch:
     Attributes:
         examples: b of them.
         rows: b positives, one of each query, then the k negatives of the first query, of the second, ...
-        known: (b, b + b * k) bool, which of the rows are relevant for which query.
+        known: (b, b + b * k) bool, which of the rows are relevant for which query, or may be: no negatives of it.
         teacher: (b, 1 + k) float32, the teacher's scores of the positive and the negatives of each query; NaN in the
             whole row of a query whose positive it does not know.
         weights: (b, b + b * k) float32, how much each of the rows counts as a negative of each query.
@@ -100,8 +100,8 @@ def _documents(example: Example, n: int, settings: Draw, generator: np.random.Ge
 
 
 def _known(examples: Sequence[Example], rows: Sequence[int]) -> Tensor:
-    sets = [frozenset(example.positives) for example in examples]
-    return torch.tensor([[row in positives for row in rows] for positives in sets], dtype=torch.bool)
+    sets = [frozenset((*example.positives, *example.neither)) for example in examples]
+    return torch.tensor([[row in known for row in rows] for known in sets], dtype=torch.bool)
 
 
 def _weights(examples: Sequence[Example], rows: Sequence[int]) -> Tensor:

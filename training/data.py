@@ -6,7 +6,7 @@ A source is a folder in BEIR's layout, whose judgements say what is relevant; a 
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ class Example:
         negatives: what is taken to be not relevant, hardest first; may be empty.
         scores: a teacher's, by row; empty without a teacher.
         weights: how much a negative counts, by row, where that is not 1.
+        neither: what is no positive, and must not be a negative: the document with the query's own id, and
+            pseudo-positives that are not learned from.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Example:
     negatives: tuple[int, ...] = ()
     scores: Mapping[int, float] = field(default_factory=dict)
     weights: Mapping[int, float] = field(default_factory=dict)
+    neither: tuple[int, ...] = ()
 
 
 @dataclass
@@ -61,7 +64,8 @@ class TrainingData:
         for example in self.examples:
             scores = sorted(example.scores.items())
             weights = sorted(example.weights.items())
-            digest.update(repr((example.query, example.positives, example.negatives, scores, weights)).encode())
+            lists = (example.positives, example.negatives, example.neither)
+            digest.update(repr((example.query, *lists, scores, weights)).encode())
         return f"sha256:{digest.hexdigest()}"
 
 
@@ -77,6 +81,7 @@ class Sources:
         teacher: TREC runs whose scores teach, each rescaled to 0..1 within a query's list and then averaged.
         pseudo_positives: learn from mined files' unjudged documents, too, that a cross-encoder takes for relevant.
         held_out: queries, by id, that never train, beside those of the folders' other splits.
+        held_texts: and by text, as dev data of other folders.
     """
 
     data: Sequence[Path]
@@ -86,13 +91,15 @@ class Sources:
     teacher: Sequence[Path] = ()
     pseudo_positives: bool = False
     held_out: frozenset[str] = frozenset()
+    held_texts: frozenset[str] = frozenset()
 
 
 def read_training_data(sources: Sources) -> TrainingData:
     """Read every source, and check that there is something to learn from it, and nothing of what is tested.
 
     Queries that stand in another split of a folder as well, by id or by text, are left out and noted; so are queries
-    without a positive, and judged documents or hits of a run that the corpus lacks.
+    without a positive or a text, and judged documents or hits of a run that the corpus lacks. What is relevant to one
+    query is so to all of the same text.
 
     Raises:
         CollectionError: no example is left, or a run knows none of the queries.
@@ -123,6 +130,8 @@ class _Reader:
         """Add the examples of a source."""
         if source.is_dir():
             self._read_folder(source)
+        elif not source.exists():
+            raise InputError(f"{source}: no such file or folder")
         elif source.suffix == ".tsv":
             self._read_triples(source)
         elif ".jsonl" in source.suffixes:
@@ -132,15 +141,19 @@ class _Reader:
 
     def finish(self) -> TrainingData:
         """What was read, without what may not train."""
-        examples = [example for example in self._examples if example.id not in self._sources.held_out]
+        examples = _agreeing([example for example in self._examples if example.id not in self._sources.held_out])
         leaked = [e for e in examples if e.id in self._held_ids or _plain(e.query) in self._held_texts]
         self._note(leaked, "stand in another split as well, and are left out")
-        examples = _without(examples, leaked)
+        held = {_plain(text) for text in self._sources.held_texts}
+        examples = [e for e in _without(examples, leaked) if _plain(e.query) not in held]
+        silent = [example for example in examples if not example.query.strip()]
+        self._note(silent, "have no text, and are left out")
         empty = [example for example in examples if not example.positives]
         self._note(empty, "have no positive, and are left out")
-        examples = _without(examples, empty)
+        examples = _without(examples, [*silent, *empty])
         if not examples:
-            hint = "; ".join(self._notes) or None
+            rest = ["all others are held out as dev data"] if self._sources.held_out else []
+            hint = "; ".join([*self._notes, *rest]) or None
             raise CollectionError(f"{', '.join(map(str, self._sources.data))}: nothing to train on", hint=hint)
         self._check_runs(examples)
         return TrainingData(self._texts, examples, self._ids, self._notes)
@@ -175,7 +188,14 @@ class _Reader:
         split = self._sources.split
         collection = load_collection(folder, split, on_error="skip")
         self._notes += [f"{folder.name}: {problem}" for problem in collection.problems]
-        rows = {document.id: self._row(document.contents, document.id) for document in read_documents(folder)}
+        rows, blank = dict[str, int](), 0
+        for document in read_documents(folder):
+            if document.contents.strip():
+                rows[document.id] = self._row(document.contents, document.id)
+            else:
+                blank += 1
+        if blank:
+            self._notes.append(f"{folder.name}: documents without a text, which play no part: {blank}")
         for other in sorted(path.stem for path in (folder / "qrels").glob("*.tsv")):
             if other != split:
                 queries = load_collection(folder, other, on_error="skip").queries
@@ -202,14 +222,21 @@ class _Reader:
         for found in _in_turns([one.negatives for one in lists]):
             ranked.setdefault(found.id, found.weight)
         positives = _once(rows[document] for document in relevant if document in rows)
-        negatives = {rows[document]: weight for document, weight in ranked.items() if document in rows}
+        doubtful = [id_, *(found.id for one in lists for found in one.positives)]
+        neither = _once((rows[document] for document in doubtful if document in rows), positives)
+        negatives = {
+            rows[document]: weight
+            for document, weight in ranked.items()
+            if document in rows and rows[document] not in {*positives, *neither}
+        }
         return Example(
             id=id_,
             query=query,
             positives=positives,
-            negatives=tuple(row for row in negatives if row not in positives),
+            negatives=tuple(negatives),
             scores={rows[d]: score for d, score in self._teacher.scores(id_).items() if d in rows},
-            weights={row: weight for row, weight in negatives.items() if weight != 1 and row not in positives},
+            weights={row: weight for row, weight in negatives.items() if weight != 1},
+            neither=neither,
         )
 
     def _read_triples(self, path: Path) -> None:
@@ -219,7 +246,7 @@ class _Reader:
                 if not is_unicode(line):
                     raise CorpusError(str(path), position, "not UTF-8")
                 fields = line.rstrip("\r\n").split("\t")
-                if len(fields) != 3 or not all(fields):
+                if len(fields) != 3 or not all(map(str.strip, fields)):
                     raise CorpusError(str(path), position, "expected query, positive and negative, with tabs")
                 positives, negatives = found.setdefault(fields[0], ([], []))
                 positives.append(self._row(fields[1]))
@@ -238,7 +265,7 @@ class _Reader:
         if isinstance(fields, str):
             raise ValueError(fields)
         query = fields.get("query")
-        if not isinstance(query, str) or not query:
+        if not isinstance(query, str) or not query.strip():
             raise ValueError("no query: expected a string under 'query'")
         lists = {name: fields.get(name) or [] for name in _LISTS}
         positives, negatives = (self._passages(name, lists[name]) for name in ("pos", "neg"))
@@ -254,7 +281,7 @@ class _Reader:
         )
 
     def _passages(self, name: str, texts: object) -> list[int]:
-        if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
+        if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
             raise ValueError(f"{name} must be a list of texts")
         return [self._row(text) for text in texts]
 
@@ -262,6 +289,21 @@ class _Reader:
 def _without(examples: Sequence[Example], others: Sequence[Example]) -> list[Example]:
     left_out = set(map(id, others))
     return [example for example in examples if id(example) not in left_out]
+
+
+def _agreeing(examples: Sequence[Example]) -> list[Example]:
+    """Each with what is relevant to any query of its text, which is a negative of none of them."""
+    relevant: dict[str, dict[int, None]] = {}
+    for example in examples:
+        relevant.setdefault(_plain(example.query), {}).update(dict.fromkeys(example.positives))
+    return [_with_positives(example, tuple(relevant[_plain(example.query)])) for example in examples]
+
+
+def _with_positives(example: Example, positives: tuple[int, ...]) -> Example:
+    if len(positives) == len(example.positives):
+        return example
+    negatives, neither = _once(example.negatives, positives), _once(example.neither, positives)
+    return replace(example, positives=positives, negatives=negatives, neither=neither)
 
 
 def _once(rows: Iterable[int], without: Iterable[int] = ()) -> tuple[int, ...]:

@@ -87,7 +87,7 @@ def load_dev_set(
     if not queries:
         raise CollectionError(f"{folder}: split {split} has none of the queries for dev data")
     qrels = {query.id: collection.qrels[query.id] for query in queries}
-    texts = {document.id: document.contents for document in read_documents(folder)}
+    texts = {d.id: d.contents for d in read_documents(folder) if d.contents.strip()}
     notes = []
     if documents is not None and documents < len(texts):
         kept = _sample(list(texts), qrels, documents, seed)

@@ -19,7 +19,7 @@ __all__ = ["Lists", "found_by", "with_lists", "write_lists"]
 
 @dataclass(frozen=True)
 class Lists:
-    """What a search found for each example, without what is judged relevant.
+    """What a search found for each example, without what is judged relevant, or must not be a negative.
 
     Attributes:
         rows: (n, depth) int64, best first; -1 where there is none.
@@ -43,11 +43,11 @@ def found_by(
     documents = encode_all(model, data.texts, "document", max_length=document_length, progress=progress)
     asked = [example.query for example in data.examples]
     queries = encode_all(model, asked, "query", max_length=query_length, progress=progress)
-    most = max(len(example.positives) for example in data.examples)
-    rows, scores = nearest(queries, documents, depth + most)
+    left_out = [{*example.positives, *example.neither} for example in data.examples]
+    rows, scores = nearest(queries, documents, depth + max(map(len, left_out)))
     kept_rows, kept_scores = torch.full((len(rows), depth), -1), torch.zeros(len(rows), depth)
-    for place, example in enumerate(data.examples):
-        is_kept = torch.tensor([row not in example.positives for row in rows[place].tolist()])
+    for place, others in enumerate(left_out):
+        is_kept = torch.tensor([row not in others for row in rows[place].tolist()])
         n = min(depth, int(is_kept.sum()))
         kept_rows[place, :n] = rows[place][is_kept][:n]
         kept_scores[place, :n] = scores[place][is_kept][:n]

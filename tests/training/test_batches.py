@@ -70,3 +70,12 @@ def test_the_teacher_speaks_of_its_own_queries_only() -> None:
             assert told.tolist() == pytest.approx([example.scores.get(row, 0) for row in rows])
         else:
             assert told.isnan().all()
+
+
+def test_a_document_that_must_be_no_negative_is_masked() -> None:
+    """As one that is relevant is, wherever it stands."""
+    examples = [Example("q0", "query", (0,), (2,)), Example("q1", "other", (1,), (3,), neither=(0,))]
+    data = TrainingData([f"t{row}" for row in range(4)], examples)
+    batch = draw(data, Draw(queries=2, negatives=1, seed=0), 0)
+    asked = [example.id for example in batch.examples].index("q1")
+    assert [batch.rows[column] for column in batch.known[asked].nonzero()[:, 0].tolist()] == batch.rows[:2]

@@ -153,3 +153,56 @@ def test_the_fingerprint_tells_data_apart(tmp_path: Path) -> None:
     prints = [read_training_data(Sources(data=[source], **variant)).fingerprint() for variant in variants]
     assert len(set(prints)) == len(variants)
     assert read_training_data(Sources(data=[source])).fingerprint() == prints[0]
+
+
+def test_held_out_texts_never_train_wherever_they_stand(tmp_path: Path) -> None:
+    """Dev queries that another file, or another id, asks again."""
+    triples = tmp_path / "triples.tsv"
+    triples.write_text("First\tone\ttwo\nother\ttwo\tone\n")
+    data = read_training_data(Sources(data=[triples], held_texts=frozenset({"first "})))
+    assert [example.query for example in data.examples] == ["other"]
+
+
+def test_what_is_relevant_to_one_query_is_so_to_all_of_its_text(tmp_path: Path) -> None:
+    """And a negative of none of them."""
+    path = tmp_path / "twice.jsonl"
+    records = [{"query": "q", "pos": ["x"], "neg": ["y", "z"]}, {"query": "Q", "pos": ["y"], "neg": ["x"]}]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    data = read_training_data(Sources(data=[path]))
+    assert [by_text(data, number) for number in (0, 1)] == [(["x", "y"], ["z"]), (["x", "y"], [])]
+
+
+def test_what_has_no_text_plays_no_part(tmp_path: Path) -> None:
+    """Neither a document nor a query; both are noted."""
+    source = folder(tmp_path / "data", "q1\ta\t1\nq1\tb\t1\nq2\tb\t1\n")
+    for name in ("corpus", "queries"):
+        path = source / f"{name}.jsonl"
+        path.write_text(path.read_text().replace('"two"', '" "').replace('"second"', '" "'))
+    data = read_training_data(Sources(data=[source]))
+    assert data.texts == ["Title one", "three", "four"]
+    assert [by_text(data, number) for number in range(len(data.examples))] == [(["Title one"], [])]
+    assert "data: documents without a text, which play no part: 1" in data.notes
+    assert "1 training query has no text, and is left out: q2" in data.notes
+
+
+def test_the_document_with_the_querys_id_is_no_negative(tmp_path: Path) -> None:
+    """Nor is one that a cross-encoder takes for relevant, where it is not learned from."""
+    source = folder(tmp_path / "data", "c\ta\t1\n")
+    (source / "queries.jsonl").write_text(json.dumps({"_id": "c", "text": "asked"}) + "\n")
+    (source / "qrels" / "test.tsv").unlink()
+    line = {"query_id": "c", "negatives": [{"id": "c"}, {"id": "b"}], "positives": [{"id": "d"}]}
+    (tmp_path / "mined.jsonl").write_text(json.dumps(line) + "\n")
+    hits = run(tmp_path / "run.trec", "c Q0 d 1 9", "c Q0 c 2 8", "c Q0 b 3 7")
+    negatives = [tmp_path / "mined.jsonl", hits]
+    data = read_training_data(Sources(data=[source], negatives=negatives))
+    assert by_text(data) == (["Title one"], ["two"])
+    assert [data.texts[row] for row in data.examples[0].neither] == ["three", "four"]
+    learned = read_training_data(Sources(data=[source], negatives=negatives, pseudo_positives=True))
+    assert by_text(learned) == (["Title one", "four"], ["two"])
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.jsonl", "folder"])
+def test_a_source_that_is_not_there_is_an_error(tmp_path: Path, name: str) -> None:
+    """Of every kind."""
+    with pytest.raises(InputError, match=f"{name}: no such file or folder"):
+        read_training_data(Sources(data=[tmp_path / name]))

@@ -104,7 +104,7 @@ class SpladeQueryRecipe(SpladeRecipe):
         if s.contrastive:
             known = torch.zeros(scores.shape, dtype=torch.bool)
             for row, example in enumerate(batch.examples):
-                known[row, list(example.positives)] = True
+                known[row, [*example.positives, *example.neither]] = True
             targets = torch.tensor(batch.rows[: len(batch.examples)])
             parts["contrastive"] = contrastive(scores, targets, known, temperature=s.temperature)
         taught = [row for row, example in enumerate(batch.examples) if example.scores]
