@@ -1,15 +1,13 @@
 """Learn: training data, a model and a method become a better model, in a folder that holds all that led to it."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from retrieval.errors import ArtifactMissingError, InputError, MissingExtraError
-from retrieval.indexing import Index
+from retrieval.errors import InputError, MissingExtraError
+from retrieval.frozen import IndexedDocuments, index_of
 from retrieval.protocols import Progress, silent
 from retrieval.training.settings import (
     AdoreSettings,
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from retrieval.training.recipes.dense import DenseRecipe
     from retrieval.training.trainer import Outcome
 
-__all__ = ["METHODS", "IndexedDocuments", "each_epoch", "learn", "needs_torch", "read_data"]
+__all__ = ["METHODS", "each_epoch", "learn", "needs_torch", "read_data"]
 
 METHODS: Mapping[str, type[DenseSettings]] = {
     "dense": DenseSettings,
@@ -70,6 +68,7 @@ def read_data(data: Sequence[Path], settings: DataSettings, seed: int) -> tuple[
         pseudo_positives=settings.pseudo_positives,
         teacher=settings.teacher_run,
         held_out=held,
+        held_texts=frozenset(query.text for dev in sets for query in dev.queries),
     )
     return read_training_data(sources), sets
 
@@ -79,6 +78,8 @@ def _dev_sets(data: Sequence[Path], settings: DataSettings, seed: int) -> tuple[
     dev, share, count = settings.dev, settings.hold_out, settings.dev_documents
     if dev is None and share is None:
         return [], frozenset()
+    if dev == settings.split and not settings.dev_data:
+        raise InputError(f"split {dev} trains, and cannot choose the model", hint="--hold-out SHARE takes some of it")
     from retrieval.beir_eval.datasets import load_collection
     from retrieval.training.dev import hold_out, load_dev_set
 
@@ -144,6 +145,7 @@ def learn(
         "index": index,
         "device": optimising.device,
         "folder": out,
+        "restart": restart,
         "progress": progress,
     }
     recipe, evaluate = prepare(method, encoder, data, sets, settings, **given)
@@ -252,67 +254,17 @@ def _prepare_adore(
     index: Path | None,
     device: str | None,
     folder: Path,
+    restart: bool,
     progress: Progress,
-    **unused: Any,
 ) -> Prepared:
-    from retrieval.training.gathering import first_alone
+    from retrieval.training.gathering import first_alone, processes
     from retrieval.training.recipes.adore import AdoreRecipe, frozen_evaluator
 
     assert isinstance(settings, AdoreSettings)
     with first_alone(device):
-        opened = _index_of(encoder, folder / "index", corpus, index, progress)
+        if restart and processes()[0] == 0:
+            shutil.rmtree(folder / "index", ignore_errors=True)
+        opened = index_of(encoder, folder / "index", corpus, index, progress)
     documents = IndexedDocuments(opened, data.ids)
     recipe = AdoreRecipe(encoder, data, settings, index=documents, folder=folder, progress=progress)
     return recipe, frozen_evaluator(encoder, data, documents, sets)
-
-
-def _index_of(encoder: "DualEncoder", own: Path, corpus: Path | None, index: Path | None, show: Progress) -> Index:
-    """The index that is given, or one of the corpus by this model, which an earlier run may have built."""
-    if index is not None:
-        return Index.open(index)
-    if corpus is None:
-        raise InputError("ADORE searches an index: of one folder of documents", hint="give one BEIR folder, or --index")
-    try:
-        return Index.open(own)
-    except ArtifactMissingError:
-        device = str(encoder.device)
-        return Index.build(
-            corpus, own, lexical=False, dense=encoder.name, device=device, on_error="skip", progress=show
-        )
-
-
-class IndexedDocuments:
-    """The dense part of an index, in whose place documents are named by their rows in training data.
-
-    Args:
-        index: with a dense part.
-        ids: of the rows; those that the index lacks are never found.
-    """
-
-    def __init__(self, index: Index, ids: Sequence[str]) -> None:
-        if index.dense is None or index.manifest.dense is None:
-            raise ArtifactMissingError(f"{index.path} has no dense part", hint="build it with one: --dense MODEL")
-        self._dense = index.dense
-        self.fingerprint = index.manifest.fingerprint
-        self.encoder_digest = index.manifest.dense.encoder.document_weights or index.manifest.dense.encoder.weights
-        places, ordinals = index.documents.find(ids)
-        self._ordinals = np.full(len(ids), -1, dtype=np.int64)
-        self._ordinals[places] = ordinals
-        self._rows = np.full(int(ordinals.max(initial=-1)) + 2, -1, dtype=np.int64)
-        self._rows[ordinals] = places
-
-    def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """(n, k) rows, best first; -1 where there are fewer, or the data has no such document."""
-        hits = self._dense.search(queries, k)
-        found = np.full((len(queries), hits.ordinals.shape[1]), -1, dtype=np.int64)
-        there = np.arange(found.shape[1]) < hits.counts[:, None]
-        found[there] = self._rows[np.minimum(hits.ordinals[there], len(self._rows) - 1)]
-        return found
-
-    def has(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(m,) whether the index has such documents."""
-        return self._ordinals[rows] >= 0
-
-    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(m, d) of documents that the index has."""
-        return self._dense.vectors_of(self._ordinals[rows])

@@ -33,7 +33,8 @@ MAY_IMPORT = {
     "describing": WORDS | {"building", "chunking", "index", "vectors"},
     "indexing": WORDS | TEXTS | {"building", "describing", "chunking", "index", "encoders", "vectors"},
     "pipeline": WORDS | LISTS | {"calibrating", "index", "encoders", "indexing", "rerank", "vectors"},
-    "learning": WORDS | TEXTS | {"index", "encoders", "indexing", "beir_eval", "training", "rerank"},
+    "frozen": WORDS | {"encoders", "indexing"},
+    "learning": WORDS | TEXTS | {"encoders", "frozen", "beir_eval", "training", "rerank"},
     "learning_rerankers": WORDS | {"beir_eval", "learning", "rerank", "training"},
     "rounds": WORDS | {"learning", "training"},
     "evaluating": WORDS

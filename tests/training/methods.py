@@ -60,7 +60,9 @@ class Task:
         return [str(path) for path in (self.collection, self.run, self.model, self.ranker, self.index) if path]
 
 
-def go(case: str, task: Task, out: Path, *, progress: Progress = silent, **changes: Any) -> Outcome:
+def go(
+    case: str, task: Task, out: Path, *, restart: bool = False, progress: Progress = silent, **changes: Any
+) -> Outcome:
     """Train as a case has it, but for changes of the method or the trainer."""
     settings = {"batch": 7, "query_length": 16, "document_length": 16, **CASES[case]}
     if case == "cross-encoder":
@@ -75,7 +77,8 @@ def go(case: str, task: Task, out: Path, *, progress: Progress = silent, **chang
     data, sets = read_data([task.collection], DataSettings(negatives=[task.run], hold_out=0.1), 0)
     given: dict[str, Any] = {"corpus": task.collection, "index": task.index if method == "adore" else None}
     made = METHODS[method](**settings)
-    return learn(method, str(task.model), data, sets, made, optimising, out, progress=progress, **given)
+    given |= {"restart": restart, "progress": progress}
+    return learn(method, str(task.model), data, sets, made, optimising, out, **given)
 
 
 def _go_alone(task: Task, out: Path, **changes: Any) -> Outcome:

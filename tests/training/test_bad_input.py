@@ -210,8 +210,36 @@ def test_negatives_that_nobody_knows_are_noted(collection: Path, tmp_path: Path)
 def test_a_hold_out_leaves_something(task: Task, tmp_path: Path) -> None:
     """To train on: of one query, none would be left."""
     data = make_collection(tmp_path / "data", queries=2, documents=12)
-    with pytest.raises(CollectionError, match="nothing to train on"):
+    with pytest.raises(CollectionError, match="nothing to train on") as caught:
         read_data([data], DataSettings(hold_out=0.9), 0)
+    assert "held out as dev data" in str(caught.value.hint)
+
+
+def test_what_trains_does_not_choose_the_model(collection: Path) -> None:
+    """A split is for one of the two."""
+    with pytest.raises(InputError, match="split train trains"):
+        read_data([collection], DataSettings(dev="train"), 0)
+
+
+def test_adore_is_judged_on_documents_of_its_index(task: Task, tmp_path: Path) -> None:
+    """On dev data of another collection every score would be 0."""
+    other = make_collection(tmp_path / "other")
+    for path in (other / "corpus.jsonl", *(other / "qrels").glob("*.tsv")):
+        path.write_text(path.read_text().replace('"d', '"other').replace("\td", "\tother"))
+    data, sets = read_data([task.collection], DataSettings(dev="test", dev_data=[other]), 0)
+    with pytest.raises(InputError, match="no document of dev data 'other'"):
+        learn(
+            "adore", str(task.model), data, sets, METHODS["adore"](), OPTIMISING, tmp_path / "o", corpus=task.collection
+        )
+
+
+def test_a_new_beginning_of_adore_has_a_new_index(task: Task, tmp_path: Path) -> None:
+    """The one that an earlier run built may be of another model."""
+    other = replace(task, model=make_dense(tmp_path / "model", seed=1))
+    go("adore", task, tmp_path / "out", steps=1)
+    with pytest.raises(InputError, match="another model"):
+        go("adore", other, tmp_path / "out", steps=1)
+    assert go("adore", other, tmp_path / "out", steps=1, restart=True).steps == 1
 
 
 def test_a_ranker_has_one_label_or_two_or_gets_a_head(task: Task, bare: Path, tmp_path: Path) -> None:

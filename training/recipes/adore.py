@@ -6,7 +6,7 @@ Source: Zhan et al., "Optimizing dense retrieval model training with hard negati
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from retrieval.encoders.neural.dual import DualEncoder
 from retrieval.errors import InputError
 from retrieval.protocols import Progress, silent
-from retrieval.training.data import TrainingData
+from retrieval.training.data import Example, TrainingData
 from retrieval.training.dev import DevSet
 from retrieval.training.exact import encode_all
 from retrieval.training.gathering import gathered, shares
@@ -69,7 +69,7 @@ class AdoreRecipe(DenseRecipe):
         if index.encoder_digest not in (None, model.digest()):
             raise InputError(
                 "the index was built with another model than the one to train",
-                hint="build it with this one: retrieval index build ... --dense MODEL; or leave --index out",
+                hint="build it with this one: retrieval index build ... --dense MODEL; or --restart without --index",
             )
         super().__init__(model.with_query_side(), data, settings, folder=folder, progress=progress)
         self.origin["index"] = index.fingerprint
@@ -83,7 +83,7 @@ class AdoreRecipe(DenseRecipe):
         own = queries.detach()[shares(len(examples), batch.rank, batch.world)]
         searched = torch.from_numpy(self._index.search(own.cpu().numpy(), self._adore.depth))
         found = gathered(searched, len(examples), batch.rank, batch.world).numpy()
-        rows, relevant = _with_positives(found, [example.positives for example in examples])
+        rows, relevant = _with_positives(_judgeable(found, examples), [example.positives for example in examples])
         vectors = torch.zeros(*rows.shape, queries.shape[1])
         vectors[torch.from_numpy(rows >= 0)] = torch.from_numpy(self._index.vectors(rows[rows >= 0]))
         with torch.autocast(queries.device.type, enabled=False):
@@ -94,13 +94,19 @@ class AdoreRecipe(DenseRecipe):
 
 
 def _with_vectors(data: TrainingData, index: FrozenIndex) -> TrainingData:
-    """The data without positives that the index lacks, or that have no text, and so no vector."""
-    there = index.has(np.arange(len(data.texts))) & np.array([bool(text.strip()) for text in data.texts])
+    """The data without positives that the index lacks."""
+    there = index.has(np.arange(len(data.texts)))
     kept = [(example, tuple(row for row in example.positives if there[row])) for example in data.examples]
     examples = [replace(example, positives=positives) for example, positives in kept if positives]
     if not examples:
         raise InputError("no positive of a training query has a vector in the index")
     return replace(data, examples=examples)
+
+
+def _judgeable(found: NDArray[np.int64], examples: Sequence[Example]) -> NDArray[np.int64]:
+    """What was found, with -1 for what is neither a positive nor a negative."""
+    lists = zip(found, examples, strict=True)
+    return np.stack([np.where(np.isin(hits, example.neither), -1, hits) for hits, example in lists])
 
 
 def _with_positives(found: NDArray[np.int64], positives: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], Tensor]:
@@ -116,7 +122,7 @@ def _with_positives(found: NDArray[np.int64], positives: Sequence[Sequence[int]]
     return rows, torch.from_numpy(np.stack(relevant))
 
 
-def _figures(relevant: Tensor, examples: Sequence[Any]) -> Mapping[str, float]:
+def _figures(relevant: Tensor, examples: Sequence[Example]) -> Mapping[str, float]:
     """How well the training queries search now."""
     first = torch.where(relevant.any(dim=1), 1 / (1 + relevant.int().argmax(dim=1)), 0.0)
     all_ = sum(len(example.positives) for example in examples)
@@ -126,7 +132,15 @@ def _figures(relevant: Tensor, examples: Sequence[Any]) -> Mapping[str, float]:
 def frozen_evaluator(
     model: DualEncoder, data: TrainingData, index: FrozenIndex, sets: Sequence[DevSet], *, measure: str = "nDCG@10"
 ) -> Callable[[], float]:
-    """The mean over dev sets of a measure, by searching the index with the query side as it then is."""
+    """The mean over dev sets of a measure, by searching the index with the query side as it then is.
+
+    Raises:
+        InputError: the index has no document of a dev set.
+    """
+    known = {data.ids[row] for row in np.flatnonzero(index.has(np.arange(len(data.ids))))}
+    for dev in sets:
+        if known.isdisjoint(dev.documents):
+            raise InputError(f"the index that ADORE searches has no document of dev data {dev.name!r}")
 
     def evaluate() -> float:
         return sum(dev.score(_run(dev), measure) for dev in sets) / len(sets)
