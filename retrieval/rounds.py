@@ -34,7 +34,7 @@ from retrieval.errors import InputError, TrainingError
 from retrieval.files import write_whole
 from retrieval.learning import METHODS, learn, read_data
 from retrieval.protocols import Progress, silent
-from retrieval.training.settings import DataSettings, DenseSettings, TrainerSettings
+from retrieval.training.settings import DataSettings, DenseSettings, TrainerSettings, check_negatives
 
 if TYPE_CHECKING:
     from retrieval.training.trainer import Outcome
@@ -126,6 +126,7 @@ def _round(common: Mapping[str, Any], own: Mapping[str, Any], number: int, path:
     if not isinstance(model, str):
         raise InputError(f"{place}: names no model", hint='as model = "minilm", above the rounds')
     made = {name: _made(group, values, place) for name, group in groups.items()}
+    check_negatives(made["settings"], made["given"])
     single = {name: _value(Round, name, values[name], place) for name in ("epochs", "steps", "index") if name in values}
     return Round(method=method, model=model, data=tuple(map(Path, common["data"])), **made, **single)
 

@@ -19,6 +19,7 @@ __all__ = [
     "TasBalancedSettings",
     "TrainerSettings",
     "check_least",
+    "check_negatives",
     "check_shares",
 ]
 
@@ -146,6 +147,8 @@ class DenseSettings:
     def __post_init__(self) -> None:
         check_least(self, 1, "batch", "query_length", "document_length")
         check_least(self, 0, "negatives_per_query", "at_once", "mined", "refresh")
+        if self.batch == 1 and not self.negatives_per_query:
+            raise InputError("one query without negatives has nothing to learn from", hint="a larger batch")
         if self.refresh and not self.mined:
             raise InputError("refresh needs a number of hits to search for", hint="say how many: mined")
         if self.temperature is not None and not self.temperature > 0:
@@ -343,6 +346,15 @@ class TasBalancedSettings(DenseSettings):
         check_least(self, 0, "batch_weight")
         if self.refresh:
             raise InputError("TAS-Balanced has its negatives scored once, before the first step", hint="no refresh")
+
+
+def check_negatives(settings: DenseSettings, given: DataSettings) -> None:
+    """An error where files of negatives are given, and the method finds its own in their place."""
+    if given.negatives and settings.mined and not given.pseudo_positives:
+        raise InputError(
+            f"the model finds {settings.mined} negatives of each query itself: {given.negatives[0]} would not count",
+            hint="--mined 0 takes those of the file",
+        )
 
 
 def check_least(settings: Any, least: int, *names: str) -> None:

@@ -19,7 +19,7 @@ from retrieval.errors import CollectionError, CorpusError, InputError, ModelErro
 from retrieval.learning import METHODS, learn, read_data  # noqa: E402
 from retrieval.rerank.neural.cross_encoder import CrossEncoder  # noqa: E402
 from retrieval.training.data import Sources, read_training_data  # noqa: E402
-from retrieval.training.settings import DataSettings  # noqa: E402
+from retrieval.training.settings import DataSettings, check_negatives  # noqa: E402
 from tests.training.making import make_collection, make_dense  # noqa: E402
 from tests.training.methods import CASES, OPTIMISING, Task, go, state, told  # noqa: E402
 
@@ -219,6 +219,22 @@ def test_what_trains_does_not_choose_the_model(collection: Path) -> None:
     """A split is for one of the two."""
     with pytest.raises(InputError, match="split train trains"):
         read_data([collection], DataSettings(dev="train"), 0)
+
+
+def test_files_of_negatives_are_not_passed_over() -> None:
+    """Where the model finds its own; of a method that does so by default as well."""
+    given = DataSettings(negatives=[Path("mined.jsonl")])
+    with pytest.raises(InputError, match=r"mined.jsonl would not count") as caught:
+        check_negatives(METHODS["star"](), given)
+    assert "--mined 0" in str(caught.value.hint)
+    check_negatives(METHODS["star"](mined=0), given)
+    check_negatives(METHODS["star"](), DataSettings())
+
+
+def test_one_query_alone_has_something_to_learn_from() -> None:
+    """At least a negative."""
+    with pytest.raises(InputError, match="nothing to learn from"):
+        METHODS["dense"](batch=1, negatives_per_query=0)
 
 
 def test_adore_is_judged_on_documents_of_its_index(task: Task, tmp_path: Path) -> None:

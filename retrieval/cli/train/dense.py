@@ -14,7 +14,7 @@ from retrieval.cli.train.fields import command_of
 from retrieval.cli.train.telling import draw_curves, report, tell, use_threads
 from retrieval.learning import METHODS, learn, needs_torch, read_data
 from retrieval.training.plotting import needs_matplotlib
-from retrieval.training.settings import DataSettings, DenseSettings, TrainerSettings
+from retrieval.training.settings import DataSettings, DenseSettings, TrainerSettings, check_negatives
 
 __all__ = ["commands"]
 
@@ -81,6 +81,7 @@ def _method(name: str) -> Callable[..., None]:
         if plot:
             needs_matplotlib()
         use_threads(threads)
+        check_negatives(settings, given)
         training, sets = read_data(data, given, settings.seed)
         report(training, sets)
         wanted = math.ceil(epochs * len(training.examples) / settings.batch) if steps is None else steps
