@@ -17,11 +17,13 @@ from retrieval.encoders.dense import load_encoder  # noqa: E402
 from retrieval.encoders.neural.dual import DualEncoder  # noqa: E402
 from retrieval.errors import InputError, ModelError  # noqa: E402
 from retrieval.learning import METHODS, learn, read_data  # noqa: E402
+from retrieval.rerank.neural.cross_encoder import CrossEncoder  # noqa: E402
 from retrieval.training.dev import load_dev_set  # noqa: E402
 from retrieval.training.log import read_log  # noqa: E402
 from retrieval.training.recipes.dense import DenseRecipe, evaluator  # noqa: E402
 from retrieval.training.recipes.ranked import RankedRecipe  # noqa: E402
-from retrieval.training.settings import DataSettings, RankerSettings, TrainerSettings  # noqa: E402
+from retrieval.training.recipes.rocketqa import RocketQaRecipe  # noqa: E402
+from retrieval.training.settings import DataSettings, RankerSettings, RocketQaSettings, TrainerSettings  # noqa: E402
 from retrieval.training.trainer import Outcome  # noqa: E402
 
 OPTIMISING = TrainerSettings(steps=60, lr=5e-3, checkpoint_every=0, log_every=1, device="cpu")
@@ -252,6 +254,22 @@ def test_gradients_do_not_depend_on_how_much_is_kept(collection: Path, dense: Pa
         found.append(gradient(recipe))
     assert torch.allclose(found[0], found[1], atol=1e-5)
     assert torch.equal(found[1], found[2])
+
+
+def test_a_ranker_keeps_no_more_than_scores_either(collection: Path, run: Path, dense: Path) -> None:
+    """For the backward pass, which runs it again, with the same gradients."""
+    data, _ = read_data([collection], DataSettings(negatives=[run]), 0)
+    found = []
+    for cached in (False, True):
+        ranker, ran = CrossEncoder.from_encoder(str(dense), device="cpu").eval(), []
+        ranker.register_forward_pre_hook(lambda *_, ran=ran: ran.append(1))
+        settings = RocketQaSettings(batch=4, document_length=16, cached=cached)
+        recipe = RocketQaRecipe(DualEncoder.load(str(dense), device="cpu").eval(), data, settings, ranker=ranker)
+        recipe.loss(recipe.batch(0, 0, 1), 0).total.backward()
+        found.append((torch.cat([p.grad.flatten() for p in ranker.parameters() if p.grad is not None]), len(ran)))
+    (plain, once), (again, twice) = found
+    assert torch.equal(plain, again)
+    assert twice == 2 * once
 
 
 def test_negatives_are_searched_for_anew(collection: Path, dense: Path, tmp_path: Path) -> None:

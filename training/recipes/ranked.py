@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from retrieval.encoders.models import weights_digest
 from retrieval.encoders.neural.dual import DualEncoder
@@ -38,9 +39,16 @@ class Together(nn.Module):
     def forward(
         self, chunks: Sequence[Any] = (), pairs: Sequence[Any] = (), *, cached: bool = False
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Vectors of each chunk of texts, and scores of each batch of pairs."""
-        scores = [self.ranker(features) for features in pairs] if self.ranker else []
+        """Vectors of each chunk of texts, and scores of each batch of pairs; `cached` as of `DualEncoder`, for both."""
+        ranker = self.ranker
+        scores = [_scores(ranker, features, cached=cached) for features in pairs] if ranker else []
         return self.retriever(chunks, cached=cached), scores
+
+
+def _scores(ranker: CrossEncoder, features: Any, *, cached: bool) -> Tensor:
+    keeps_little = cached and torch.is_grad_enabled()
+    scores: Tensor = checkpoint(ranker, features, use_reentrant=False) if keeps_little else ranker(features)
+    return scores
 
 
 class RankedRecipe(DenseRecipe):
