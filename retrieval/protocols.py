@@ -15,7 +15,10 @@ class Progress(Protocol):
     """Told of work as it is done, so that a front door can show it."""
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
-        """`done` of `total` units of `stage` are finished; `total` is None where nobody knows it yet."""
+        """`done` of `total` units of `stage` are finished; `total` is None where nobody knows it yet.
+
+        What stands in `stage` behind a comma says how it goes, and may change from call to call.
+        """
 
 
 def silent(stage: str, done: int, total: int | None) -> None:

@@ -68,7 +68,7 @@ def _scores(axis: Any, judged: Sequence[Mapping[str, float]]) -> None:
     best = max(range(len(scores)), key=scores.__getitem__)
     axis.plot(at, scores, color=_INK, linewidth=1.8, marker="o", markersize=4)
     axis.plot(at[best], scores[best], color=_ACCENT, marker="o", markersize=7)
-    axis.annotate(f"{scores[best]:.4f}", (at[best], scores[best]), xytext=(8, -4), textcoords="offset points")
+    axis.annotate(f"{scores[best]:.4f}", (at[best], scores[best]), xytext=(8, 6), textcoords="offset points")
     axis.set_ylabel("nDCG@10 on dev data")
     _plain(axis)
 

@@ -170,7 +170,7 @@ class _Run:
         )
 
     def _tell(self, done: int, loss: StepLoss, seconds: float) -> None:
-        self._progress("training", done, self._settings.steps)
+        self._progress(f"training, loss {loss.total.item():.4f}", done, self._settings.steps)
         if self._log and (done % self._settings.log_every == 0 or done == 1):
             rate = {"lr": learning_rate(self._settings, done - 1), "steps_per_second": 1 / seconds}
             self._log.write({"step": done, "loss": loss.total.item(), **loss.parts, **loss.figures, **rate})

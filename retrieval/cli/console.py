@@ -13,7 +13,7 @@ from retrieval.protocols import Progress, silent
 _WIDEST = 100_000
 
 # What stages of work are counted in, where that is not documents.
-_UNITS = {"mine": "queries"}
+_UNITS = {"mine": "queries", "query vectors": "queries", "teacher's scores": "pairs", "training": "steps"}
 
 __all__ = ["print_json", "print_table", "progress", "say"]
 
@@ -62,11 +62,16 @@ def progress() -> Iterator[Progress]:
         tasks: dict[str, Any] = {}
 
         def show(stage: str, done: int, total: int | None) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total, rate="")
-            task = bars.tasks[tasks[stage]]
-            elapsed = task.elapsed or 0.0
-            rate = f"{done / elapsed:,.0f} {_UNITS.get(stage, 'documents')}/s" if elapsed > 0 else ""
-            bars.update(tasks[stage], completed=done, total=total, rate=rate)
+            name = stage.partition(",")[0]
+            if name not in tasks:
+                tasks[name] = bars.add_task(stage, total=total, rate="")
+            elapsed = bars.tasks[tasks[name]].elapsed or 0.0
+            rate = f"{_figure(done / elapsed)} {_UNITS.get(name, 'documents')}/s" if elapsed > 0 else ""
+            bars.update(tasks[name], description=stage, completed=done, total=total, rate=rate)
 
         yield show
+
+
+def _figure(rate: float) -> str:
+    """Of slow work with two digits behind the point."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2f}"
