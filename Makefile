@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 DEMO ?= build/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types bench bench-dense bench-encode bench-sparse bench-training wheel clean
+.PHONY: help demo test lint types bench bench-dense bench-encode bench-sparse bench-training reproduce wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -55,6 +55,9 @@ bench-encode: $(STAMP) ## encoding beside sentence-transformers; DATA=folder wit
 bench-training: $(STAMP) ## training beside sentence-transformers; DATA=folder with scifact, BENCH="--only batch,more"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/training.py $(if $(DATA),--data $(DATA)) $(BENCH)
+
+reproduce: $(STAMP) ## are the README's figures still true? ONLY="lexical-*" for those without a model
+	$(BIN)/retrieval eval reproduce benchmarks/reproduce.yaml --out build/reproduce $(if $(ONLY),--only '$(ONLY)')
 
 wheel: $(STAMP) ## build dist/*.whl
 	rm -rf build/lib build/bdist.*  # what an earlier build left would go into the wheel

@@ -17,8 +17,9 @@ __all__ = ["Run", "Ties", "format_run", "is_word", "make_run", "ranked", "read_r
 Run = Mapping[str, Mapping[str, float]]
 """Query id → document id → score, best first; no two scores of a query are equal."""
 
-Ties = Literal["descending", "ascending"]
-"""How documents with equal scores are ordered, by their ids: as trec_eval does, or as Anserini writes its runs."""
+Ties = Literal["descending", "ascending", "listed"]
+"""How documents with equal scores are ordered: by their ids, descending as trec_eval does or ascending as Anserini
+writes its runs; or as they are listed."""
 
 
 def make_run(
@@ -60,7 +61,7 @@ def ranked(
     """One query's list as a run holds it: its first k documents by float32 scores, which no two share.
 
     Args:
-        hits: document id → score, in any order.
+        hits: document id → score, in any order; ties may stay in it.
         k: how many to keep.
         without: a document that is left out.
         ties: the order of documents with equal scores.
@@ -68,9 +69,10 @@ def ranked(
     kept = {id_: score for id_, score in hits.items() if id_ != without}
     scores = np.fromiter(kept.values(), dtype=np.float32, count=len(kept))
     if not np.all(scores[1:] < scores[:-1]):
-        pairs = sorted(zip(scores.tolist(), kept, strict=True), reverse=True)
-        if ties == "ascending":
-            pairs.sort(key=lambda pair: (-pair[0], pair[1]))
+        pairs = list(zip(scores.tolist(), kept, strict=True))
+        if ties != "listed":
+            pairs.sort(key=lambda pair: pair[1], reverse=ties == "descending")
+        pairs.sort(key=lambda pair: -pair[0])
         kept = {id_: score for score, id_ in pairs}
         scores = np.fromiter(kept.values(), dtype=np.float32, count=len(kept))
     return dict(zip(islice(kept, k), strictly_decreasing(scores[:k]).tolist(), strict=True))

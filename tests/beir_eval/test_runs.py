@@ -159,5 +159,6 @@ def test_a_list_is_ranked_by_float32_scores_whatever_its_order() -> None:
     hits = {"a": 1.0, "b": 1.0 + 1e-12, "c": 2.0, "d": 0.5}
     assert list(ranked(hits, k=9)) == ["c", "b", "a", "d"]
     assert list(ranked(hits, k=9, ties="ascending")) == ["c", "a", "b", "d"]
+    assert list(ranked({"x": 1.0, **hits}, k=9, ties="listed")) == ["c", "x", "a", "b", "d"]
     assert ranked(hits, k=1, without="c") == {"b": 1.0}
     assert ranked({}, k=3) == {}

@@ -1,6 +1,7 @@
 """`retrieval eval score`, `export` and `import`: runs and results that others made, and ours for others."""
 
 from collections import Counter
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,6 @@ from retrieval.cli.evaluate.options import (
     KeepSelfOption,
     MeasuresOption,
     SplitOption,
-    TiesName,
     split_measures,
 )
 from retrieval.cli.evaluate.output import environment, show_results
@@ -30,6 +30,12 @@ from retrieval.files import write_whole
 __all__ = ["export_results", "import_results", "score"]
 
 
+class RunTiesName(StrEnum):
+    DESCENDING = "descending"
+    ASCENDING = "ascending"
+    LISTED = "listed"
+
+
 def score(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder in BEIR's layout.")],
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="TREC runs, each a system.")],
@@ -39,8 +45,9 @@ def score(
     k: Annotated[int, typer.Option("-k", min=1, help="Hits per query that count.")] = 1000,
     keep_self: KeepSelfOption = False,
     ties: Annotated[
-        TiesName, typer.Option(help="Equal scores by id: descending as trec_eval, ascending as Anserini.")
-    ] = TiesName.DESCENDING,
+        RunTiesName,
+        typer.Option(help="Equal scores by id, descending as trec_eval, ascending as Anserini, or as RUN lists them."),
+    ] = RunTiesName.DESCENDING,
     on_error: Annotated[
         OnErrorName, typer.Option(help="What to do with judgements and hits that do not fit.")
     ] = OnErrorName.STOP,

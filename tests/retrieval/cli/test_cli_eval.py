@@ -279,15 +279,6 @@ def test_a_split_can_be_chosen(cli: Cli, data: Path, tmp_path: Path) -> None:
     assert content["systems"][0]["per_query"].keys() == {"unjudged"}
 
 
-@pytest.mark.parametrize(("name", "expected"), [("scifact", 0.687), ("nfcorpus", 0.321)])
-def test_real_collections_score_what_is_published(
-    cli: Cli, shared_data: Path, tmp_path: Path, name: str, expected: float
-) -> None:
-    """nDCG@10 of the lexical part with default settings."""
-    content = cli("eval", "run", shared_data / name, "--out", tmp_path, "--measures", "nDCG@10", "--json").json
-    assert content["systems"][0]["measures"]["nDCG@10"] == pytest.approx(expected, abs=0.002)
-
-
 def test_runs_of_earlier_results_go_with_them(cli: Cli, data: Path, tmp_path: Path, tiny_model: Path) -> None:
     """Beside a new results.json they would be taken for its runs; other files stay."""
     out = tmp_path / "out"
