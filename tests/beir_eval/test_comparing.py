@@ -81,6 +81,12 @@ def test_an_absent_measure_and_a_single_system_are_refused() -> None:
         compare([system("base")], "AP")
 
 
+def test_means_alone_cannot_be_compared() -> None:
+    """As they come from MTEB's results."""
+    with pytest.raises(InputError, match="theirs was imported as means"):
+        compare([system("base"), Measured(name="theirs", per_query={})], "AP")
+
+
 def stored(folder: Path, *names: str, dataset: str = "data") -> str:
     """A results.json of systems, and where."""
     folder.mkdir()

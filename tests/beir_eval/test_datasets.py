@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.beir_eval.datasets import check_fit, load_collection
+from retrieval.beir_eval.datasets import check_fit, load_collection, query_ids, read_qrels
 from retrieval.errors import CollectionError, CorpusError
 
 MakeFolder = Callable[..., Path]
@@ -176,3 +176,23 @@ def test_ids_that_no_run_can_hold_are_named_before_anything_runs(make: MakeFolde
     spaced = load_collection(make("my query\ta\t1\n", queries=("my query",)))
     with pytest.raises(CollectionError, match="1 id with white space, which TREC runs cannot hold: my query"):
         check_fit(spaced, ["a"])
+
+
+def test_judgements_can_be_read_alone(tmp_path: Path) -> None:
+    """In either form; what is wrong with them stops, with the line."""
+    path = tmp_path / "qrels.txt"
+    path.write_text("1 0 a 2\n1 0 b 0\n2 0 a 1\n")
+    assert read_qrels(path) == {"1": {"a": 2, "b": 0}, "2": {"a": 1}}
+    path.write_text("1 0 a 2\n1 0 b much\n")
+    with pytest.raises(CollectionError, match=r"qrels\.txt: line 2: the grade 'much' is not a whole number"):
+        read_qrels(path)
+    path.write_text("")
+    with pytest.raises(CollectionError, match=r"qrels\.txt: holds no judgement"):
+        read_qrels(path)
+    with pytest.raises(CollectionError, match=r"absent\.txt: cannot be read as judgements"):
+        read_qrels(tmp_path / "absent.txt")
+
+
+def test_query_ids_are_those_of_all_queries(make: MakeFolder) -> None:
+    """Also of those without judgements."""
+    assert query_ids(make(BEIR)) == {"1", "2", "3"}

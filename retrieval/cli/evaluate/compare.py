@@ -87,6 +87,8 @@ def compare_systems(
 def _texts(data: Path, differences: Sequence[Difference]) -> dict[str, str]:
     """Texts of the documents that are shown."""
     wanted = {document for each in differences for document in each.documents()}
+    if not wanted:
+        return {}  # a corpus takes a while to read
     return {document.id: document.contents for document in read_documents(data) if document.id in wanted}
 
 
