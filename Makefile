@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 DEMO ?= build/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types bench bench-dense bench-encode bench-sparse bench-training reproduce wheel clean
+.PHONY: help demo test lint types bench bench-dense bench-encode bench-rerank bench-sparse bench-training reproduce wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -51,6 +51,9 @@ bench-sparse: $(STAMP) ## sparse search beside Seismic and PISA; DATA=folder of 
 
 bench-encode: $(STAMP) ## encoding beside sentence-transformers; DATA=folder with scifact and nfcorpus, BENCH="--quality"
 	$(BIN)/python benchmarks/encode.py $(if $(DATA),--data $(DATA)) $(BENCH)
+
+bench-rerank: $(STAMP) ## scoring pairs beside sentence-transformers; DATA=folder, BENCH="--model FOLDER --quality"
+	$(BIN)/python benchmarks/rerank.py $(if $(DATA),--data $(DATA)) $(BENCH)
 
 bench-training: $(STAMP) ## training beside sentence-transformers; DATA=folder with scifact, BENCH="--only batch,more"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

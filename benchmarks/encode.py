@@ -24,9 +24,7 @@ On a GPU (`--device cuda`) the engines are fp32, bf16, and bf16 without padding,
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -37,6 +35,7 @@ import orjson
 from encode_engines import ENGINES, OURS, PEER, missing
 from encode_report import show
 from measuring import Spread, machine
+from workers import Worker
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 COLLECTIONS = ("scifact", "nfcorpus")
@@ -68,41 +67,6 @@ def parse() -> argparse.Namespace:
     return options
 
 
-class Worker:
-    """A process that holds one engine, and does what a line of JSON asks."""
-
-    def __init__(self, name: str, options: argparse.Namespace, work: Path) -> None:
-        folder = Path(__file__).parent
-        threads = {"OMP_NUM_THREADS": str(options.threads), "TOKENIZERS_PARALLELISM": "false"}
-        self._process = subprocess.Popen(
-            [sys.executable, str(folder / "encode_engines.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **threads, "XDG_CACHE_HOME": str(work)},
-        )
-        given = {name: getattr(options, name) for name in ("model", "device", "threads", "batch_tokens", "cpu_time")}
-        self.about = self.call("load", engine=name, **given)
-
-    def call(self, what: str, **given: Any) -> dict[str, Any]:
-        """Ask, and wait."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps({"what": what, **given}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the process ended with {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
-
-
 def documents(options: argparse.Namespace) -> list[str]:
     """What is encoded."""
     lines = (options.data / "scifact" / "corpus.jsonl").read_bytes().splitlines()
@@ -119,12 +83,13 @@ def measure(texts: list[str], options: argparse.Namespace, work: Path) -> dict[s
     path = work / "texts.json"
     path.write_bytes(orjson.dumps(texts))
     workers: dict[str, Worker] = {}
+    given = {name: getattr(options, name) for name in ("model", "device", "threads", "batch_tokens", "cpu_time")}
     try:
         for name in options.engines:
             if reason := missing(name):
                 result["absent"][name] = reason
                 continue
-            workers[name] = Worker(name, options, work)
+            workers[name] = Worker("encode_engines.py", options.threads, work, {"engine": name, **given})
             ready = workers[name].call("prepare", texts=str(path))
             result["engines"][name] = {**workers[name].about, **ready, "times": []}
             print(f"{name}: ready", file=sys.stderr, flush=True)

@@ -1,9 +1,5 @@
 """What the encoding benchmark measures: a process that holds one engine and does what it is asked, line by line."""
 
-import contextlib
-import json
-import os
-import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -13,6 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 from measuring import peak_bytes
+from workers import serve
 
 PEER = "sentence-transformers"
 
@@ -169,16 +166,5 @@ def _theory(threads: int) -> float | None:
     return threads * max(clocks) * 1e6 * 2 * 2 * width if clocks and width else None
 
 
-def main() -> None:
-    """Do what stdin says; whatever else is printed goes to stderr."""
-    out = os.fdopen(os.dup(1), "w")
-    engine = Engine()
-    with contextlib.redirect_stdout(sys.stderr):
-        for line in sys.stdin:
-            asked = json.loads(line)
-            answer = getattr(engine, asked.pop("what"))(**asked)
-            print(json.dumps(answer), file=out, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(Engine())

@@ -1,0 +1,201 @@
+"""Does a reranker put what says the same twice in its place? Near-duplicates planted among candidates, and α-nDCG@10.
+
+    python benchmarks/novelty.py plant --data ../shared/data/trec-dl-v1-pool --split dl19 --least 2 --out novel
+    python benchmarks/novelty.py measure --data novel --split dl19 --model pointwise=FOLDER --model novel=FOLDER
+
+`plant` writes a folder in BEIR's layout of a run's candidates. The first relevant ones of each query get copies, which
+lightly differ in their words and stand behind them in `run.trec`. A passage and its copies are a sub-topic
+(`subtopics.qrels`, as TREC's diversity tasks write them), and each other relevant passage is one by itself. Copies are
+not judged in `qrels/`, so that training may draw them as negatives, which the sub-topics then tell apart:
+
+    retrieval train set-encoder novel --split train --model MODEL --out DIR --negatives novel/run.trec
+                                      --softmax 0 --rank-net 1 --subtopics novel/subtopics.qrels
+
+`measure` reranks all candidates with each model and prints α-nDCG@10 (alpha .5), nDCG@10, in which a copy counts as
+much as what it was made of, the copies among the first ten, and milliseconds for a query. It trains nothing.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from diversity import alpha_ndcg, edited, planted
+from measuring import machine, summary
+from reading import texts_of
+
+from retrieval.beir_eval.datasets import Collection, load_collection
+from retrieval.beir_eval.measures import measure, parse_measures
+from retrieval.beir_eval.runs import Run, format_run
+from retrieval.cli.console import print_table, say
+from retrieval.rerank.loading import load_reranker
+from retrieval.training.negatives import read_run
+from retrieval.training.subtopics import Subtopics, read_subtopics
+
+SUBTOPICS, RUN = "subtopics.qrels", "run.trec"
+_HEADER = "query-id\tcorpus-id\tscore\n"
+_FIRST = 10
+
+
+def parse() -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    plant = commands.add_parser("plant", help="write candidates with near-duplicates")
+    plant.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="in BEIR's layout")
+    plant.add_argument("--split", default="dl19")
+    plant.add_argument("--run", type=Path, metavar="FILE", help="TREC run; without it runs/SPLIT.BM25.trec")
+    plant.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="must not exist")
+    plant.add_argument("--depth", type=int, default=100, metavar="N", help="candidates of each query")
+    plant.add_argument("--least", type=int, default=1, metavar="GRADE", help="of a relevant passage")
+    plant.add_argument("--sources", type=int, default=5, metavar="N", help="relevant passages that get copies")
+    plant.add_argument("--copies", type=int, default=2, metavar="N", help="of each")
+    plant.add_argument("--edits", type=float, default=0.1, metavar="SHARE", help="of a copy's words")
+    plant.add_argument("--seed", type=int, default=0)
+    against = commands.add_parser("measure", help="rerank them with models")
+    against.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="what `plant` wrote")
+    against.add_argument("--split", default="dl19")
+    against.add_argument("--model", action="append", default=[], metavar="[NAME=]MODEL", help="repeatable")
+    against.add_argument("--precision", help="of the models")
+    against.add_argument("--json", type=Path, metavar="FILE", help="write all figures, of each query too")
+    options = parser.parse_args()
+    if options.command == "plant" and options.out.exists():
+        parser.error(f"{options.out} stands there already")
+    return options
+
+
+def write_planted(options: argparse.Namespace) -> str:
+    """The folder that `plant` makes; what it holds, in a line."""
+    collection = load_collection(options.data, options.split, on_error="skip")
+    run = read_run(options.run or options.data / "runs" / f"{options.split}.BM25.trec", collection.qrels)
+    texts = texts_of(options.data, run)
+    random = np.random.default_rng(options.seed)
+    made: dict[str, dict[str, float]] = {}
+    lines, copies = [], 0
+    for query in collection.queries:
+        grades = collection.qrels[query.id]
+        first = list(run.get(query.id, {}))[: options.depth]
+        relevant = [document for document in first if grades.get(document, 0) >= options.least]
+        # The copies are this query's own: of a passage that two queries get, each edits another.
+        ranked, of = planted(first, relevant, sources=options.sources, copies=options.copies)
+        names = {copy: f"{query.id}~{copy}" for copy in of}
+        texts |= {names[copy]: edited(texts[document], random, options.edits) for copy, document in of.items()}
+        made[query.id] = {names.get(one, one): float(len(ranked) - rank) for rank, one in enumerate(ranked)}
+        members = {document: document for document in relevant} | {names[copy]: own for copy, own in of.items()}
+        lines += [f"{query.id} {subtopic} {document} 1\n" for document, subtopic in members.items()]
+        copies += len(of)
+    _write(options, collection, made, texts, lines)
+    return f"{options.out}: {copies} copies among {sum(map(len, made.values()))} candidates of {len(made)} queries"
+
+
+def _write(
+    options: argparse.Namespace,
+    collection: Collection,
+    run: Run,
+    texts: Mapping[str, str],
+    lines: Sequence[str],
+) -> None:
+    (options.out / "qrels").mkdir(parents=True)
+    there = {document for hits in run.values() for document in hits}
+    corpus = [{"_id": id_, "title": "", "text": text} for id_, text in texts.items() if id_ in there]
+    queries = [{"_id": query.id, "text": query.text} for query in collection.queries]
+    for name, records in (("corpus", corpus), ("queries", queries)):
+        (options.out / f"{name}.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in records))
+    judged = [
+        f"{query}\t{document}\t{grade}\n"
+        for query, grades in collection.qrels.items()
+        for document, grade in grades.items()
+        if document in there
+    ]
+    (options.out / "qrels" / f"{options.split}.tsv").write_text(_HEADER + "".join(judged))
+    (options.out / RUN).write_text(format_run(run, "planted"))
+    (options.out / SUBTOPICS).write_text("".join(lines))
+
+
+def is_copy(document: str) -> bool:
+    """Whether an id is one that `plant` gave."""
+    return "~" in document
+
+
+def values_of(run: Run, subtopics: Subtopics, collection: Collection) -> dict[str, dict[str, float]]:
+    """Query → measure → value."""
+    qrels = {query: dict(grades) for query, grades in collection.qrels.items()}
+    for query, about in subtopics.items():
+        own = {subtopic: document for document, subtopic in _single(about).items() if not is_copy(document)}
+        qrels[query] |= {one: qrels[query].get(own[subtopic], 0) for one, subtopic in _single(about).items()}
+    ndcg = measure(qrels, run, parse_measures(["nDCG@10"]))[1]
+    return {
+        query: {
+            "alpha-nDCG@10": alpha_ndcg(list(hits), subtopics.get(query, {}), k=_FIRST),
+            "nDCG@10": ndcg[query].get("nDCG@10", 0.0),
+            "copies@10": float(sum(map(is_copy, list(hits)[:_FIRST]))),
+        }
+        for query, hits in run.items()
+        if query in qrels
+    }
+
+
+def _single(about: Mapping[str, frozenset[str]]) -> dict[str, str]:
+    """Of documents that are of one sub-topic each, that one."""
+    return {document: next(iter(own)) for document, own in about.items()}
+
+
+def reranked(model: str, precision: str | None, run: Run, asked: Mapping[str, str], texts: Mapping[str, str]) -> Run:
+    """All candidates of each query in the order of a model; of equal ones, as copies may be, the first first."""
+    reranker = load_reranker(model, precision=precision)
+    found = {}
+    for query, hits in run.items():
+        (scores,) = reranker.score_lists([asked[query]], [[texts[document] for document in hits]])
+        order = np.argsort(-scores, kind="stable")
+        found[query] = {list(hits)[place]: float(len(order) - rank) for rank, place in enumerate(order.tolist())}
+    return found
+
+
+def measure_all(options: argparse.Namespace) -> dict[str, Any]:
+    """The run and each model's order of it."""
+    collection = load_collection(options.data, options.split)
+    subtopics = read_subtopics(options.data / SUBTOPICS)
+    run = read_run(options.data / RUN, collection.qrels)
+    texts, asked = texts_of(options.data, run), {query.id: query.text for query in collection.queries}
+    systems: dict[str, Any] = {"the run": {"queries": values_of(run, subtopics, collection), "ms": 0.0}}
+    for given in options.model:
+        name, _, model = given.rpartition("=")
+        begun = time.perf_counter()
+        made = reranked(model, options.precision, run, asked, texts)
+        ms = 1000 * (time.perf_counter() - begun) / len(made)
+        systems[name or model] = {"model": model, "queries": values_of(made, subtopics, collection), "ms": ms}
+        say(f"{name or model}: done")
+    return {"machine": machine(), "argv": sys.argv, "systems": systems}
+
+
+def show(report: Mapping[str, Any]) -> None:
+    """Means over queries."""
+    first = next(iter(report["systems"].values()))["queries"]
+    names = list(next(iter(first.values())))
+    rows = []
+    for name, about in report["systems"].items():
+        means = [np.mean([values[one] for values in about["queries"].values()]) for one in names]
+        rows.append([name, *(f"{value:.4f}" for value in means), f"{about['ms']:,.0f}"])
+    print_table(["system", *names, "ms/query"], rows, title=f"{len(first)} queries")
+    print(f"\n{summary(report['machine'])}")
+
+
+def main() -> int:
+    """Plant, or measure and print."""
+    options = parse()
+    if options.command == "plant":
+        say(write_planted(options))
+        return 0
+    report = measure_all(options)
+    if options.json:
+        options.json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    show(report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

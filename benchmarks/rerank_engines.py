@@ -1,0 +1,81 @@
+"""What the reranking benchmark measures: a process that holds one cross-encoder and does what it is asked."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+from encode_engines import ENGINES as ENCODERS
+from encode_engines import PEER, missing
+from measuring import peak_bytes
+from workers import serve
+
+# Of those that encode, the ones that score pairs as well.
+ENGINES = {name: ENCODERS[name] for name in ("torch-fp32", "openvino-fp32", "openvino-bf16", "openvino-int8")}
+
+# Passages of a query that are scored before the clock starts.
+_WARM = 16
+
+Lists = list[list[str]]
+
+__all__ = ["ENGINES", "PEER", "missing"]
+
+
+class Engine:
+    """One of ours, or sentence-transformers."""
+
+    def load(self, engine: str, model: str, threads: int, cpu_time: bool) -> dict[str, Any]:
+        """Load the model."""
+        import torch
+
+        torch.set_num_threads(threads)
+        self.clock = time.process_time if cpu_time else time.perf_counter
+        self.is_peer, begun = engine == PEER, time.perf_counter()
+        if self.is_peer:
+            from sentence_transformers import CrossEncoder
+
+            self.model: Any = CrossEncoder(model, device="cpu")
+        else:
+            from retrieval.rerank.cross_encoder import PairScorer
+
+            self.model = PairScorer(model, **ENGINES[engine])
+        return {"load": time.perf_counter() - begun}
+
+    def prepare(self, asked: str) -> dict[str, Any]:
+        """Calibrate, and score a few."""
+        given = orjson.loads(Path(asked).read_bytes())
+        self.queries, self.lists = given["queries"], given["lists"]
+        begun, made = time.perf_counter(), {}
+        if not self.is_peer and self.model.sample:
+            share = -(-self.model.sample // len(given["calibrating"]))
+            lists = [passages[:share] for passages in given["calibrating"].values()]
+            self.model.calibrate(list(given["calibrating"]), lists)
+            made = {"calibration": time.perf_counter() - begun}
+        self._scores(self.queries[:1], [self.lists[0][:_WARM]])
+        return made
+
+    def _scores(self, queries: list[str], lists: Lists) -> list[list[float]]:
+        """Of each query's passages, in their order."""
+        if not self.is_peer:
+            return [scores.tolist() for scores in self.model.score_lists(queries, lists)]
+        found = []
+        for query, passages in zip(queries, lists, strict=True):
+            ranked = self.model.rank(query, passages, show_progress_bar=False)
+            scores = {one["corpus_id"]: float(one["score"]) for one in ranked}
+            found.append([scores[place] for place in range(len(passages))])
+        return found
+
+    def score(self) -> dict[str, Any]:
+        """All pairs, once."""
+        begun = self.clock()
+        self._scores(self.queries, self.lists)
+        return {"seconds": self.clock() - begun, "peak": peak_bytes()}
+
+    def rank(self, asked: str) -> dict[str, Any]:
+        """Scores of other queries' passages."""
+        given = orjson.loads(Path(asked).read_bytes())
+        return {"scores": self._scores(given["queries"], given["lists"])}
+
+
+if __name__ == "__main__":
+    serve(Engine())

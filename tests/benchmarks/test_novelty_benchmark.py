@@ -1,0 +1,82 @@
+"""Copies are planted behind what they are made of, and a ranking that repeats itself counts less."""
+
+import json
+import sys
+from math import log2
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers")
+
+import novelty
+from diversity import alpha_ndcg, edited, planted
+
+from retrieval.training.subtopics import read_subtopics
+from tests.benchmarks.test_rerank_benchmark import write_collection
+from tests.rerank.making import write_cross_encoder
+
+ABOUT = {"a": frozenset({"1"}), "b": frozenset({"1"}), "c": frozenset({"2"})}
+
+
+def test_what_was_said_before_counts_less() -> None:
+    """By hand: after a, b is worth a half; the ideal is a, c, b."""
+    ideal = 1 + 1 / log2(3) + 0.5 / 2
+    assert alpha_ndcg(["a", "c", "b"], ABOUT) == pytest.approx(1)
+    assert alpha_ndcg(["a", "b", "c"], ABOUT) == pytest.approx((1 + 0.5 / log2(3) + 1 / 2) / ideal)
+    assert alpha_ndcg(["x", "a"], ABOUT) == pytest.approx(1 / log2(3) / ideal)
+    assert alpha_ndcg(["a", "b", "c"], ABOUT, k=1) == pytest.approx(1)
+    assert alpha_ndcg(["a"], {}) == alpha_ndcg([], ABOUT) == 0.0
+
+
+def test_without_alpha_every_document_counts() -> None:
+    """Of several sub-topics as often as it has of them."""
+    about = {"a": frozenset({"1", "2"}), "b": frozenset({"1"})}
+    assert alpha_ndcg(["b", "a"], about, alpha=0) == pytest.approx((1 + 2 / log2(3)) / (2 + 1 / log2(3)))
+
+
+def test_copies_stand_behind_their_sources() -> None:
+    """The first relevant ones get some."""
+    ranked, of = planted(["x", "a", "b", "c"], ["c", "b", "a"], sources=2, copies=2)
+    assert ranked == ["x", "a", "a~1", "a~2", "b", "b~1", "b~2", "c"]
+    assert of == {"a~1": "a", "a~2": "a", "b~1": "b", "b~2": "b"}
+
+
+def test_edits_are_light() -> None:
+    """Another text of nearly the same words; what is too short stays."""
+    text = " ".join(f"w{n}" for n in range(40))
+    for seed in range(20):
+        found = edited(text, np.random.default_rng(seed), 0.1)
+        assert found != text
+        assert len(set(found.split()) & set(text.split())) >= 36
+    assert edited("one", np.random.default_rng(0), 0.5) == "one"
+
+
+def test_planting_and_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a collection to a table: copies are no judged documents, and the run that repeats itself is not ideal."""
+    data, out = write_collection(tmp_path / "data"), tmp_path / "planted"
+
+    def run(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["novelty.py", *map(str, arguments)])
+        assert novelty.main() == 0
+
+    run("plant", "--data", data, "--split", "small", "--out", out)
+    subtopics = read_subtopics(out / novelty.SUBTOPICS)
+    assert subtopics["q1"] == dict.fromkeys(["d7", "q1~d7~1", "q1~d7~2"], frozenset({"d7"}))
+    texts = {one["_id"]: one["text"] for one in map(json.loads, (out / "corpus.jsonl").read_text().splitlines())}
+    assert len(texts) == 8 + 3 * 2
+    assert texts["q1~d7~1"] != texts["d7"]
+    assert "~" not in (out / "qrels" / "small.tsv").read_text()
+    figures = tmp_path / "figures.json"
+    model = write_cross_encoder(tmp_path / "cross")
+    run("measure", "--data", out, "--split", "small", "--model", f"one={model}", "--json", figures)
+    systems = json.loads(figures.read_text())["systems"]
+    assert list(systems) == ["the run", "one"]
+    gains = [1 / log2(9), 0.5 / log2(10), 0.25 / log2(11)]
+    values = systems["the run"]["queries"]["q0"]
+    assert values["alpha-nDCG@10"] == pytest.approx(sum(gains) / (1 + 0.5 / log2(3) + 0.25 / log2(4)))
+    assert values["copies@10"] == 2
+    assert "alpha-nDCG@10" in capsys.readouterr().out

@@ -1,0 +1,60 @@
+"""The reranking benchmark runs, on a tiny model beside sentence-transformers, and measures what it says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sentence_transformers")
+
+from tests.rerank.making import WORDS, write_cross_encoder
+
+ROOT = Path(__file__).parents[2]
+
+
+def write_collection(folder: Path, *, queries: int = 3, depth: int = 8) -> Path:
+    """Of queries with a run, whose last hit is the relevant one."""
+    for name in ("qrels", "runs"):
+        (folder / name).mkdir(parents=True)
+    ids = [f"d{n}" for n in range(depth)]
+    corpus = [{"_id": id_, "title": "", "text": " ".join(WORDS[: n + 1])} for n, id_ in enumerate(ids)]
+    asked = [{"_id": f"q{n}", "text": WORDS[n]} for n in range(queries)]
+    for name, records in (("corpus", corpus), ("queries", asked)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    judged = [f"q{n}\t{ids[-1]}\t1\n" for n in range(queries)]
+    (folder / "qrels" / "small.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(judged))
+    hits = [f"q{n} Q0 {id_} {r} {depth - r} x\n" for n in range(queries) for r, id_ in enumerate(ids)]
+    (folder / "runs" / "small.BM25.trec").write_text("".join(hits))
+    return folder
+
+
+def test_the_benchmark_runs(tmp_path: Path) -> None:
+    """Time in turns, and the same nDCG of the same model."""
+    out, data = tmp_path / "figures.json", write_collection(tmp_path / "data")
+    model = write_cross_encoder(tmp_path / "cross")
+    command = [sys.executable, "benchmarks/rerank.py", "--data", data, "--split", "small", "--model", model]
+    command += ["--engines", "torch-fp32", "--rounds", "2", "--queries", "2", "--depth", "6", "--threads", "1"]
+    command += ["--quality", "--json", out]
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text())
+    assert report["pairs"] == 12
+    ours = report["engines"]["torch-fp32"]
+    assert ours["ratio"]["least"] <= ours["ratio"]["median"] <= ours["ratio"]["most"]
+    assert ours["pairs/s"] > 0
+    assert report["ndcg"]["torch-fp32"] == report["ndcg"]["sentence-transformers"]
+    assert "torch-fp32" in done.stdout
+
+
+def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
+    """Is named, with those that are."""
+    data = write_collection(tmp_path / "data")
+    command = [sys.executable, "benchmarks/rerank.py", "--data", str(data), "--split", "small", "--engines", "abacus"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "abacus: not of torch-fp32" in done.stderr
