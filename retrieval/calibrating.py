@@ -1,21 +1,43 @@
 """By what a reranker in int8 is calibrated: questions to the user's corpus, and the passages that a search finds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import numpy as np
 
 from retrieval.chunking import BySentences, ByWords
 from retrieval.index.documents.reader import DocumentReader
-from retrieval.types import Document
+from retrieval.protocols import CalibratedReranker
+from retrieval.types import Document, Hits
 
-__all__ = ["QUESTIONS", "questions"]
+__all__ = ["QUESTIONS", "questions", "show_passages"]
 
 QUESTIONS = 24
 """How many questions are asked; the passages that a model wants to see are shared out among them."""
 
 # Words of a question that is made of a document.
 _WORDS = 32
+
+
+def show_passages(
+    model: CalibratedReranker,
+    given: Sequence[str],
+    documents: DocumentReader,
+    search: Callable[[list[str], int], Hits],
+) -> None:
+    """Let a model that wants to see passages of the corpus see what a search finds for questions to it.
+
+    Args:
+        model: which may have seen some already, and then wants no more.
+        given: see `questions`.
+        documents: of the index.
+        search: questions, and how many hits of each.
+    """
+    if wanted := model.sample:
+        asked = questions(given, documents)
+        hits = search(asked, -(-wanted // max(1, len(asked))))
+        found = [[documents[int(ordinal)].contents for ordinal in ordinals] for ordinals, _ in hits.rows()]
+        model.calibrate(asked, found)
 
 
 def questions(given: Sequence[str], documents: DocumentReader) -> list[str]:

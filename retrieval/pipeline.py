@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.calibrating import questions
+from retrieval.calibrating import show_passages
 from retrieval.encoders.dense import check_card, load_encoder
 from retrieval.encoders.runtimes.precision import for_queries
 from retrieval.encoders.sparse import load_sparse_encoder
@@ -293,15 +294,11 @@ class Retriever:
 
         `settings` tell afterwards which int8 model it is.
         """
-        model = self.reranking.model if self.reranking else None
-        if not isinstance(model, CalibratedReranker):
-            return
-        assert self.reranking
-        with _CALIBRATING:
-            if wanted := model.sample:
-                asked = questions(self.reranking.queries, self.index.documents)
-                found = self._retrieve(self.stages[0], asked, -(-wanted // max(1, len(asked))), None)
-                model.calibrate(asked, [self._texts(ordinals) for ordinals, _ in found.rows()])
+        how = self.reranking
+        if how and isinstance(how.model, CalibratedReranker):
+            with _CALIBRATING:
+                first = partial(self._retrieve, self.stages[0], allowed=None)
+                show_passages(how.model, how.queries, self.index.documents, first)
 
     def _texts(self, ordinals: NDArray[np.int64]) -> list[str]:
         return [self.index.documents[int(ordinal)].contents for ordinal in ordinals]
