@@ -101,10 +101,11 @@ class PairScorer:
             self._model.tokenize,
             pairs,
             name=self.card.model,
-            weights=f"{self.card.weights} {self.card.max_length}",
+            weights=f"{self.card.weights} {self.card.max_length} {self._model.once}",
             source=self._source,
             near=self._near,
             measure="correlation",
+            exact=self._model.once,
         )
         self.card = replace(self.card, quantised=calibration.quantised)
         _LOG.warning("%s", calibration)

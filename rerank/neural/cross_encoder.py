@@ -166,10 +166,18 @@ class CrossEncoder(nn.Module):
         dtype = getattr(torch, precision)
         self.model.to(dtype)
         if dtype != torch.float32:
-            for name, module in self.model.named_children():
-                if name != self.model.base_model_prefix:
-                    in_float32(module)
+            for name in self._head:
+                in_float32(self.model.get_submodule(name))
         return self
+
+    @property
+    def once(self) -> list[str]:
+        """Names of layers that are run once for a pair, and not for each token: exactness is cheap there."""
+        return ["pooler", *self._head]
+
+    @property
+    def _head(self) -> list[str]:
+        return [name for name, _ in self.model.named_children() if name != self.model.base_model_prefix]
 
     def tokenize(self, pairs: Sequence[Pair], max_length: int | None = None) -> dict[str, Tensor]:
         """What `forward` reads, on the CPU: token ids (n, length), a mask and whatever else of that shape.

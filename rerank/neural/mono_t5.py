@@ -99,6 +99,11 @@ class MonoT5(nn.Module):
         in_float32(self.model.lm_head)
         return self
 
+    @property
+    def once(self) -> list[str]:
+        """Names of layers that are run once for a pair, and not for each token: exactness is cheap there."""
+        return ["lm_head"]
+
     def tokenize(self, pairs: Sequence[Pair], max_length: int | None = None) -> dict[str, Tensor]:
         """What `forward` reads, on the CPU: token ids (n, length) and a mask.
 

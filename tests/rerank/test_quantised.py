@@ -73,7 +73,7 @@ def test_a_t5_goes_the_same_way(tmp_path: Path) -> None:
 @pytest.fixture
 def unquantised(monkeypatch: pytest.MonkeyPatch) -> None:
     """The models stay as they are, which is quick."""
-    monkeypatch.setattr(quantising, "quantise", lambda model, batches: model)
+    monkeypatch.setattr(quantising, "quantise", lambda model, *given: model)
 
 
 def test_correlations_are_those_within_lists() -> None:

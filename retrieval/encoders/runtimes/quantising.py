@@ -124,6 +124,7 @@ def int8_body(
     source: str,
     near: Callable[[Sequence[T], Body], NDArray[np.float64]],
     measure: str = "cosine",
+    exact: Sequence[str] = (),
 ) -> tuple[Body, Calibration]:
     """What runs a module in int8, calibrated by texts of the corpus, or kept from an earlier calibration by them.
 
@@ -136,6 +137,7 @@ def int8_body(
         source: the model's folder, or its name.
         near: how near what a body makes of texts is to what torch does.
         measure: what that is called.
+        exact: names of layers that stay in float32.
     """
     by, checked = texts[:CALIBRATED_BY], texts[-CHECKED_BY:]
     names = list(example_of(tokenize(list(by[:1]))))
@@ -144,7 +146,7 @@ def int8_body(
         batches = [
             {name: values[:, :_LENGTH].numpy() for name, values in example_of(tokenize([text])).items()} for text in by
         ]
-        return quantise(convert(module, example_of(tokenize(list(by[:2]))), name), batches)
+        return quantise(convert(module, example_of(tokenize(list(by[:2]))), name), batches, exact)
 
     def compare(path: Path) -> NDArray[np.float64]:
         return near(checked, OpenVinoBody(path, names, "float32"))
@@ -184,18 +186,24 @@ def cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.
     return np.where(same, 1.0, products / np.where(norms > 0, norms, 1.0))
 
 
-def quantise(model: Any, batches: Sequence[Mapping[str, NDArray[np.int64]]]) -> Any:
+def quantise(model: Any, batches: Sequence[Mapping[str, NDArray[np.int64]]], exact: Sequence[str] = ()) -> Any:
     """A transformer of OpenVINO with products in int8, scales set by the batches, outliers of activations smoothed.
 
     Source: Xiao et al., SmoothQuant (2023), as nncf does it.
+
+    Args:
+        model: of OpenVINO.
+        batches: features.
+        exact: names of layers that stay as they are.
     """
     # It shows its progress on stdout, where our data goes.
     with redirect_stdout(sys.stderr):
         import nncf
 
         logging.getLogger("nncf").setLevel(logging.ERROR)
-        dataset = nncf.Dataset(list(batches))
-        return nncf.quantize(model, dataset, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(batches))
+        kept = nncf.IgnoredScope(patterns=[rf".*\b{name}\b.*" for name in exact], validate=False)
+        given = {"model_type": nncf.ModelType.TRANSFORMER, "subset_size": len(batches), "ignored_scope": kept}
+        return nncf.quantize(model, nncf.Dataset(list(batches)), **given)
 
 
 def _key(weights: str, texts: Sequence[T]) -> str:

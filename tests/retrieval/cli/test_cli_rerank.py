@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of packages below openvino
 @pytest.fixture(autouse=True)
 def unquantised(monkeypatch: pytest.MonkeyPatch) -> None:
     """The models stay as they are, which is quick."""
-    monkeypatch.setattr(quantising, "quantise", lambda model, batches: model)
+    monkeypatch.setattr(quantising, "quantise", lambda model, *given: model)
 
 
 def test_a_search_calibrates_once(

@@ -41,7 +41,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def unquantised(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of where models are kept: they stay as they are, which is quick."""
-    monkeypatch.setattr(quantising, "quantise", lambda model, batches: model)
+    monkeypatch.setattr(quantising, "quantise", lambda model, *given: model)
 
 
 @pytest.fixture
