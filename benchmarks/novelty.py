@@ -12,7 +12,8 @@ not judged in `qrels/`, so that training may draw them as negatives, which the s
                                       --softmax 0 --rank-net 1 --subtopics novel/subtopics.qrels
 
 `measure` reranks all candidates with each model and prints α-nDCG@10 (alpha .5), nDCG@10, in which a copy counts as
-much as what it was made of, the copies among the first ten, and milliseconds for a query. It trains nothing.
+much as what it was made of, the copies among the first ten, and milliseconds for a query. Both measures are of the best
+order of these candidates: what the run did not find is not missed. It trains nothing.
 """
 
 import argparse
