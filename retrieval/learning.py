@@ -190,6 +190,7 @@ def _prepare(
 
     models: dict[str, Any] = {}
     if isinstance(settings, RankerSettings) and not _is_dual(settings):
+        _check_taught(settings)
         models["ranker"] = CrossEncoder.for_training(settings.ranker, device=device, seed=settings.seed)
     if isinstance(settings, TasBalancedSettings):
         # A new head knows nothing, and here it would teach.
@@ -224,6 +225,18 @@ def _recipe(method: str) -> Any:
 
 def _is_dual(settings: DenseSettings) -> bool:
     return isinstance(settings, CetSettings) and settings.relevance == "dual"
+
+
+def _check_taught(settings: RankerSettings) -> None:
+    """An error where a head that is drawn at random would teach the retriever from the first step on."""
+    from retrieval.rerank.neural.cross_encoder import has_head
+
+    teaches = isinstance(settings, Ar2Settings | RocketQaSettings)
+    if teaches and not settings.ranker_warmup and not has_head(settings.ranker):
+        raise InputError(
+            f"the ranker {settings.ranker!r} gets a new head, which knows nothing and would teach",
+            hint="--ranker-warmup STEPS trains it alone first; or name a cross-encoder",
+        )
 
 
 def _reranking(

@@ -333,6 +333,14 @@ def test_a_teacher_has_learned(task: Task, tmp_path: Path) -> None:
         go("tas-b", replace(task, ranker=task.model), tmp_path)
 
 
+@pytest.mark.parametrize("case", ["ar2", "rocketqa"])
+def test_a_new_head_does_not_teach_before_it_has_learned(task: Task, tmp_path: Path, case: str) -> None:
+    """Of a ranker that is a plain encoder; the warm-up is named."""
+    with pytest.raises(InputError, match="knows nothing") as caught:
+        go(case, replace(task, ranker=task.model), tmp_path, ranker_warmup=0)
+    assert "--ranker-warmup" in str(caught.value.hint)
+
+
 def test_adore_passes_over_positives_that_its_index_lacks(task: Task, collection: Path, tmp_path: Path) -> None:
     """An index may be of a part of the corpus."""
     import retrieval

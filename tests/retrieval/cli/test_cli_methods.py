@@ -25,7 +25,7 @@ def task(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("method", ["dense", "star", "adore", "ar2", "rocketqa", "cet", "pair", "tas-b"])
 def test_each_method_has_a_command(cli: Cli, task: Path, method: str) -> None:
     """Its model searches better or worse, but it is there, with a log and, where wanted, curves."""
-    more = ("--ranker", task / "dense") if method in ("ar2", "rocketqa") else ()
+    more = ("--ranker", task / "dense", "--ranker-warmup", 1) if method in ("ar2", "rocketqa") else ()
     more = (
         ("--teacher-run", task / "run.trec", "--negatives", task / "run.trec", "--mined", 0)
         if method == "tas-b"
