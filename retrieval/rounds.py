@@ -174,7 +174,10 @@ def run_job(
         TrainingError: `out` holds another job, or see `learn`.
         InputError: a round asks for what no earlier one made.
     """
-    _claim(job, out)
+    from retrieval.training.gathering import first_alone
+
+    with first_alone(job.rounds[0].optimising.device):
+        _claim(job, out)
     outcomes: list[Outcome] = []
     for number, each in enumerate(job.rounds, 1):
         outcome = _finished(_folder(out, number, each)) or _run(job, number, each, out, restart, progress)
