@@ -12,7 +12,7 @@ from retrieval.encoders.layout import read_json, token_limit
 from retrieval.encoders.models import model_name, quiet, snapshot
 from retrieval.encoders.neural.side import auto, load_tokenizer, new_folder
 from retrieval.errors import InputError, ModelError
-from retrieval.rerank.neural.pairs import Pair, in_float32, in_windows
+from retrieval.rerank.neural.pairs import Pair, in_float32, in_sums, in_windows
 
 __all__ = ["CrossEncoder", "has_head"]
 
@@ -214,7 +214,8 @@ class CrossEncoder(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """(n,) float32 scores, differentiable; they may be any number."""
-        logits: Tensor = self.model(**features).logits.float()
+        with in_sums(self.model):
+            logits: Tensor = self.model(**features).logits.float()
         return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
 
     def save(self, folder: str | Path) -> None:

@@ -11,7 +11,7 @@ from retrieval.encoders.layout import read_json, token_limit
 from retrieval.encoders.models import model_name, snapshot
 from retrieval.encoders.neural.side import auto, load_tokenizer
 from retrieval.errors import InputError, ModelError
-from retrieval.rerank.neural.pairs import Pair, in_float32, in_windows, rows_of
+from retrieval.rerank.neural.pairs import Pair, in_float32, in_sums, in_windows, rows_of
 
 __all__ = ["MonoT5", "is_mono_t5"]
 
@@ -140,9 +140,9 @@ class MonoT5(nn.Module):
         """(n,) float32 scores, none above zero."""
         tokens = features["input_ids"]
         start = torch.full_like(tokens[:, :1], self.model.config.decoder_start_token_id)
-        logits = self.model(
-            input_ids=tokens, attention_mask=features["attention_mask"], decoder_input_ids=start, use_cache=False
-        ).logits.float()[:, 0]
+        given = {"input_ids": tokens, "attention_mask": features["attention_mask"], "decoder_input_ids": start}
+        with in_sums(self.model):
+            logits = self.model(**given, use_cache=False).logits.float()[:, 0]
         return nn.functional.logsigmoid(logits[:, 1] - logits[:, 0])
 
     def _row(self, query: Sequence[int], passage: Sequence[int]) -> list[int]:

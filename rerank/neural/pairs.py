@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Pair", "RepeatedScores", "in_float32", "in_windows", "rows_of"]
+__all__ = ["Pair", "RepeatedScores", "in_float32", "in_sums", "in_windows", "rows_of"]
 
 Pair = tuple[str, str]
 
@@ -16,11 +16,7 @@ _LABELS = (1, 2)
 
 
 class RepeatedScores(nn.Module):
-    """The scores of a model of pairs once for each token of a pair: runtimes run what has a row for every token.
-
-    In bfloat16 a runtime gives the products of a linear map eight bits, in which passages tie. So the last one is
-    written as a sum of products, which it computes in float32.
-    """
+    """The scores of a model of pairs once for each token of a pair: runtimes run what has a row for every token."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -28,14 +24,17 @@ class RepeatedScores(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """(n, length, 1) float32."""
-        with _summed(self.model):
-            scores: Tensor = self.model(features)
+        scores: Tensor = self.model(features)
         return scores[:, None, None].expand(*features["input_ids"].shape, 1)
 
 
 @contextmanager
-def _summed(model: nn.Module) -> Iterator[None]:
-    """With the linear maps to a score computed as sums of products."""
+def in_sums(model: nn.Module) -> Iterator[None]:
+    """With the linear maps to a score computed as sums of products.
+
+    In bfloat16, of a runtime or of autocast, the result of a linear map has eight bits, in which passages tie; a sum of
+    products is computed in float32.
+    """
     last = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.out_features in _LABELS]
     hooks = [layer.register_forward_hook(_sum_of_products) for layer in last]
     try:
