@@ -66,7 +66,7 @@ def ranked(
         without: a document that is left out.
         ties: the order of documents with equal scores.
     """
-    kept = {id_: score for id_, score in hits.items() if id_ != without}
+    kept = hits if without is None else {id_: score for id_, score in hits.items() if id_ != without}
     scores = np.fromiter(kept.values(), dtype=np.float32, count=len(kept))
     if not np.all(scores[1:] < scores[:-1]):
         pairs = list(zip(scores.tolist(), kept, strict=True))
@@ -129,7 +129,15 @@ def read_run(path: Path, queries: Container[str] | None = None) -> dict[str, dic
                 hits[document] = value
     except (OSError, UnicodeDecodeError) as error:
         raise CollectionError(f"{path}: cannot be read as a TREC run ({error})") from error
-    return {query: dict(sorted(hits.items(), key=lambda hit: -hit[1])) for query, hits in run.items()}
+    return {query: _best_first(hits) for query, hits in run.items()}
+
+
+def _best_first(hits: dict[str, float]) -> dict[str, float]:
+    scores = np.fromiter(hits.values(), dtype=np.float64, count=len(hits))
+    # Most files are in order, and looking costs little beside sorting.
+    if np.all(scores[1:] <= scores[:-1]):
+        return hits
+    return dict(sorted(hits.items(), key=lambda hit: -hit[1]))
 
 
 def _bad_line(path: Path, position: int, fields: list[str]) -> CollectionError:
