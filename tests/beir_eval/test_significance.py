@@ -49,6 +49,17 @@ def test_the_randomisation_test_of_many_queries_comes_near_the_exact_one() -> No
     assert drawn != exact
 
 
+@pytest.mark.parametrize(
+    ("other", "permutation", "student"),
+    [(OTHER, 0.0077, 0.004375884740743082), (np.roll(ONE, 5), 1.0, 1.0), (OTHER[::-1], 0.391, 0.3948531055588688)],
+)
+def test_both_tests_are_ranx_s(other: np.ndarray, permutation: float, student: float) -> None:
+    """Of ranx 0.3.21: its t-test, and its randomisation test of 10,000 permutations, within three of its errors."""
+    assert t_test(ONE - other) == pytest.approx(student, rel=1e-9)
+    p = float(randomisation_test(ONE - other))
+    assert p == pytest.approx(permutation, abs=3 * np.sqrt(p * (1 - p) / 10_000))
+
+
 def test_a_drawn_p_is_never_0() -> None:
     """The observed signs count among those that were seen."""
     assert randomisation_test(np.full(400, 0.1) + np.arange(400) / 1e4, rounds=999) == 1 / 1000
