@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from retrieval.beir_eval.cost import peak_bytes, single_queries
 from retrieval.beir_eval.datasets import Collection
 from retrieval.beir_eval.measures import measure
 from retrieval.beir_eval.runs import Run, Ties, format_run, make_run
@@ -26,7 +27,7 @@ class SystemResult:
     name: str
     measures: Mapping[str, float]
     per_query: Mapping[str, Mapping[str, float]]
-    cost: Mapping[str, float]
+    cost: Mapping[str, Any]
     settings: Mapping[str, Any]
     run: Run
 
@@ -65,13 +66,19 @@ def evaluate_system(
     began = time.perf_counter()
     hits = search(texts, k + without_own)
     seconds = time.perf_counter() - began
+    singly = single_queries(lambda text: search([text], k), texts)
     run = make_run(collection.queries, hits, ids, k=k, without_own=without_own, ties=ties)
     means, per_query = measure(collection.qrels, run, measures)
     return SystemResult(
         name=name,
         measures=means,
         per_query=per_query,
-        cost={"search_seconds": seconds, "queries_per_second": len(collection.queries) / seconds},
+        cost={
+            "search_seconds": seconds,
+            "queries_per_second": len(collection.queries) / seconds,
+            **singly,
+            "peak_memory_bytes": peak_bytes(),
+        },
         settings={**settings, "k": k, "without_own": without_own, "ties": ties},
         run=run,
     )

@@ -26,9 +26,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import orjson
-from measuring import peak_bytes
 from numpy.typing import NDArray
 
+from retrieval.beir_eval.cost import peak_bytes
 from retrieval.cli.console import print_table
 from retrieval.corpus import read_documents
 from retrieval.encoders.dense import load_encoder

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import orjson
-from measuring import peak_bytes
 from workers import serve
+
+from retrieval.beir_eval.cost import peak_bytes
 
 PEER = "sentence-transformers"
 

@@ -1,23 +1,12 @@
-"""What benchmarks measure with: a process' peak memory, a folder's size, medians with their spread."""
+"""What benchmarks measure with: a folder's size, medians with their spread."""
 
 import os
 import platform
-import resource
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-
-def peak_bytes() -> int:
-    """The most bytes that this process has held in memory."""
-    status = Path("/proc/self/status")
-    if status.exists():  # elsewhere than in ru_maxrss, what a parent held before exec does not count here
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) * 1024
-    kilo = 1 if platform.system() == "Darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo
 
 
 def folder_bytes(folder: Path) -> int:

@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 from encode_engines import ENGINES as ENCODERS
 from encode_engines import PEER, missing
-from measuring import peak_bytes
 from workers import serve
+
+from retrieval.beir_eval.cost import peak_bytes
 
 # Of those that encode, the ones that score pairs as well.
 ENGINES = {name: ENCODERS[name] for name in ("torch-fp32", "openvino-fp32", "openvino-bf16", "openvino-int8")}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from measuring import peak_bytes
+from retrieval.beir_eval.cost import peak_bytes
 
 OURS, PEER = "retrieval", "sentence-transformers"
 

@@ -5,6 +5,7 @@ DIR/segment-K/           documents and vectors, added together; never changed
 DIR/generation-N/        what follows from all segments: postings and scores, deleted documents, checksums
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
@@ -129,6 +130,10 @@ class Artifact:
         """Size of its files on disk."""
         return sum(entry.bytes for entry in self.manifest.files.values())
 
+    def bytes_of(self, parts: Collection[str]) -> int:
+        """Size of the files that belong to some of its parts, without the documents that all of them share."""
+        return sum(entry.bytes for name, entry in self.manifest.files.items() if _part_of(name) in parts)
+
     def problems(self) -> list[str]:
         """Read every file, and name what is not as it was written, or does not fit the rest.
 
@@ -147,6 +152,15 @@ class Artifact:
             if self.dense.n_vectors != self.manifest.dense.vectors:
                 found.append(f"{self.path}: holds {self.dense.n_vectors} vectors, not {self.manifest.dense.vectors}")
         return found
+
+
+def _part_of(file: str) -> str | None:
+    """The part that a file belongs to; None for the documents'."""
+    folder, _, rest = file.partition("/")
+    if folder.startswith("segment-"):
+        return "dense" if rest.startswith(("vector", "dense")) else None
+    first = rest.partition("/")[0]
+    return "lexical" if first == "lucene" else first if first in PARTS else None
 
 
 def open_sparse(folder: Folder, rows: int, part: SparsePart) -> SparseSearcher:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.models import evaluating, locate, snapshot
+from retrieval.encoders.models import evaluating, locate, snapshot, use_of
 from retrieval.encoders.runtimes.bodies import Body, body_of
 from retrieval.encoders.runtimes.pipeline import Batching, run_model
 from retrieval.encoders.runtimes.precision import Choice
 from retrieval.encoders.runtimes.quantising import CALIBRATED_BY, CHECKED_BY, cosines, int8_body
 from retrieval.errors import ModelError
 from retrieval.rerank.scoring import ScorerCard, prepare
+from retrieval.types import ModelUse
 
 if TYPE_CHECKING:
     from retrieval.rerank.neural.cross_encoder import CrossEncoder
@@ -131,6 +132,11 @@ class PairScorer:
     def settings(self) -> dict[str, Any]:
         """What decides the scores, as JSON values."""
         return {"kind": "cross-encoder", **asdict(self.card)}
+
+    @property
+    def use(self) -> ModelUse:
+        """How large the model is, and where it runs."""
+        return use_of(self._model)
 
     def score_lists(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
         """For each query (m,) scores of its m passages, each for itself.

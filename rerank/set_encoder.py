@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.models import evaluating
+from retrieval.encoders.models import evaluating, use_of
 from retrieval.encoders.runtimes.pipeline import Batching, tokenized_batches
 from retrieval.errors import InputError, ModelError
 from retrieval.rerank.scoring import ScorerCard, prepare
 from retrieval.streams import windows
+from retrieval.types import ModelUse
 
 if TYPE_CHECKING:
     from retrieval.rerank.neural.set_encoder import Member, SetEncoder
@@ -96,6 +97,11 @@ class SetScorer:
     def settings(self) -> dict[str, Any]:
         """What decides the scores, as JSON values."""
         return {"kind": "set-encoder", **asdict(self.card)}
+
+    @property
+    def use(self) -> ModelUse:
+        """How large the model is, and where it runs."""
+        return use_of(self._model)
 
     def score_lists(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[Scores]:
         """For each query (m,) scores of its m passages, each among the others."""

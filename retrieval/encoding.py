@@ -17,7 +17,10 @@ from retrieval.streams import windows
 from retrieval.types import SparseVectors
 from retrieval.vectors import VectorFile
 
-__all__ = ["encode_dense", "encode_sparse", "spread"]
+__all__ = ["STAGES", "encode_dense", "encode_sparse", "spread"]
+
+STAGES = {"dense": "encode", "sparse": "encode sparsely"}
+"""What the work on each part is called where its progress is told."""
 
 # Documents encoded before their vectors are made durable: the window in which texts are sorted by length.
 _BLOCK_DOCUMENTS = 1024
@@ -44,7 +47,7 @@ def encode_dense(encoder: Encoder, folder: Path, journal: Journal, note: Note, p
     done, norm = journal.encoded, journal.largest_norm
     note(quantised=_calibrated(encoder, folder, journal.rows, journal.quantised))
     with VectorWriter(folder, encoder.card.dimensions, marks=journal.vectors, largest_norm=norm) as vectors:
-        for block, tell in _blocks(folder, done, journal.rows, "encode", progress):
+        for block, tell in _blocks(folder, done, journal.rows, STAGES["dense"], progress):
             filled, on_batch = _filled(block, tell)
             rows = np.array([row for row, _ in filled], dtype=np.int64)
             vectors.add(rows, encoder.encode_documents([text for _, text in filled], on_batch))
@@ -70,7 +73,7 @@ def encode_sparse(
         note(sparse_quantised=_calibrated(source, folder, journal.rows, journal.sparse_quantised))
     ids = _ids(folder, done) if isinstance(source, VectorFile) else iter(())
     with EntryWriter(work, marks=journal.entries) as entries:
-        for block, tell in _blocks(folder, done, journal.rows, "encode sparsely", progress):
+        for block, tell in _blocks(folder, done, journal.rows, STAGES["sparse"], progress):
             if isinstance(source, VectorFile):
                 entries.add(source.of([next(ids) for _ in block]))
             else:

@@ -1,6 +1,7 @@
 """Measure: an index, systems that search it, and a test collection become results."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from retrieval.beir_eval.datasets import Collection
@@ -8,11 +9,13 @@ from retrieval.beir_eval.evaluation import SystemResult, evaluate_system
 from retrieval.beir_eval.measures import DEFAULT_MEASURES, parse_measures
 from retrieval.beir_eval.runs import Ties
 from retrieval.corpus import read_documents
+from retrieval.costs import BuildTime, Stopwatch, standing_cost
 from retrieval.describing import lexical_options
 from retrieval.errors import ArtifactDamagedError, ArtifactExistsError, ArtifactMissingError
 from retrieval.index.documents.fingerprint import Fingerprint, digest_of
+from retrieval.index.journal import Journal
 from retrieval.index.manifest import LucenePart, Manifest, SparsePart
-from retrieval.indexing import Index, LexicalOptions, LuceneOptions
+from retrieval.indexing import Corpus, Index, LexicalOptions, LuceneOptions
 from retrieval.pipeline import Retriever
 from retrieval.protocols import Encoder, Progress, SparseEncoder, silent
 from retrieval.vectors import VectorFile
@@ -28,6 +31,7 @@ def evaluate(
     k: int = 1000,
     without_own: bool = False,
     ties: Ties | None = None,
+    built: BuildTime | None = None,
 ) -> list[SystemResult]:
     """Run a collection's queries with each retriever and measure the hits; a system is called by its mode of search.
 
@@ -39,6 +43,7 @@ def evaluate(
         without_own: leave out a document whose id is the query's own.
         ties: the order of documents with equal scores, by id; None takes Anserini's where Lucene alone searches, or
             sparse vectors that came in its form, and else trec_eval's, as the figures were that each is compared with.
+        built: how long their index took, for their cost, if that is known.
     """
     parsed, results = parse_measures(measures), []
     for retriever in retrievers:
@@ -54,7 +59,7 @@ def evaluate(
             settings=retriever.settings,
             ties=ties or _usual_ties(retriever),
         )
-        results.append(result)
+        results.append(replace(result, cost={**result.cost, **standing_cost(retriever, built)}))
     return results
 
 
@@ -68,7 +73,7 @@ def _usual_ties(retriever: Retriever) -> Ties:
 
 
 def index_for(
-    data: str | Path,
+    data: Corpus,
     path: Path,
     lexical: LexicalOptions | LuceneOptions,
     encoder: Encoder | None,
@@ -77,8 +82,10 @@ def index_for(
     overwrite: bool = False,
     restart: bool = False,
     progress: Progress = silent,
-) -> tuple[Index, bool]:
-    """The index at `path` if it was built of `data` in this way, else a new one; and whether it is new.
+) -> tuple[Index, bool, BuildTime | None]:
+    """The index at `path` if it was built of `data` in this way, else a new one; whether it is new, and its time.
+
+    The time is None unless the whole of it was built now. `data` is read twice, so it is no iterator.
 
     One that lacks just the sparse or the dense part is replaced by one that has it. A build that was interrupted goes
     on, or is discarded if `restart` is set.
@@ -91,7 +98,7 @@ def index_for(
         index = Index.open(path)
         difference = _difference(index.manifest, data, lexical, encoder, sparse)
         if difference is None and (encoder is None or index.dense) and (sparse is None or index.sparse):
-            return index, False
+            return index, False, None
         if difference and not overwrite:
             raise ArtifactExistsError(
                 f"the index at {path} was built with {difference}",
@@ -103,6 +110,8 @@ def index_for(
     except ArtifactDamagedError:
         if not overwrite:
             raise
+    whole = restart or Journal.read(path) is None  # else this only goes on with it
+    watch = Stopwatch(progress)
     index = Index.build(
         data,
         path,
@@ -111,14 +120,14 @@ def index_for(
         sparse=sparse,
         overwrite=overwrite,
         restart=restart,
-        progress=progress,
+        progress=watch,
     )
-    return index, True
+    return index, True, watch.read() if whole else None
 
 
 def _difference(
     manifest: Manifest,
-    data: str | Path,
+    data: Corpus,
     lexical: LexicalOptions | LuceneOptions,
     encoder: Encoder | None,
     sparse: SparseEncoder | VectorFile | None,

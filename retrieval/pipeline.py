@@ -21,10 +21,10 @@ from retrieval.fusion import Fusion, MinMax, fuse
 from retrieval.grouping import best_of_each
 from retrieval.index.artifact import PARTS
 from retrieval.indexing import Index
-from retrieval.protocols import CalibratedReranker, Encoder, SparseEncoder
+from retrieval.protocols import CalibratedReranker, Encoder, HasModel, SparseEncoder
 from retrieval.rerank.loading import load_reranker
 from retrieval.reranking import RERANK, Reranking, rerank
-from retrieval.types import EncoderCard, Hit, Hits, Signal, SparseVectors, TermSignal
+from retrieval.types import EncoderCard, Hit, Hits, ModelUse, Signal, SparseVectors, TermSignal
 from retrieval.vectors import StoredQueries
 
 __all__ = [
@@ -211,6 +211,19 @@ class Retriever:
             **fusion,
             **({"rerank": self.reranking.settings} if self.reranking else {}),
         }
+
+    @property
+    def models(self) -> list[ModelUse]:
+        """Those that have taken part in searches, in the order in which they do."""
+        reranker = self.reranking.model if self.reranking else None
+        encoders = {"sparse": self._sparse_encoder, "dense": self._encoder}
+        used: list[object] = [*(encoders.get(stage) for stage in self.stages), reranker]
+        return [model.use for model in used if isinstance(model, HasModel)]
+
+    @property
+    def has_stored_queries(self) -> bool:
+        """Whether the sparse vectors of queries were computed elsewhere, so that no search encodes them."""
+        return "sparse" in self.stages and isinstance(self._sparse_encoder, StoredQueries)
 
     def search(self, query: str, k: int = 10, *, filter: Filter | None = None, explain: bool = False) -> list[Hit]:
         """The best k documents of one query, with their texts; fewer where fewer match.

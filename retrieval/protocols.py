@@ -6,9 +6,19 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.types import EncoderCard, Hits, SparseVectors
+from retrieval.types import EncoderCard, Hits, ModelUse, SparseVectors
 
-__all__ = ["Calibrated", "CalibratedReranker", "Encoder", "Progress", "Reranker", "Searcher", "SparseEncoder", "silent"]
+__all__ = [
+    "Calibrated",
+    "CalibratedReranker",
+    "Encoder",
+    "HasModel",
+    "Progress",
+    "Reranker",
+    "Searcher",
+    "SparseEncoder",
+    "silent",
+]
 
 
 class Progress(Protocol):
@@ -66,6 +76,15 @@ class Calibrated(Protocol):
 
     def calibrate(self, texts: Sequence[str]) -> None:
         """Let it see them, drawn at random; its card says what became of it."""
+
+
+@runtime_checkable
+class HasModel(Protocol):
+    """An encoder or reranker that runs a model, and can say how large it is."""
+
+    @property
+    def use(self) -> ModelUse:
+        """Of the model that is loaded; it is loaded if need be."""
 
 
 class Reranker(Protocol):

@@ -13,6 +13,7 @@ __all__ = [
     "EncoderCard",
     "Hit",
     "Hits",
+    "ModelUse",
     "Passage",
     "Query",
     "ScoreKind",
@@ -126,6 +127,14 @@ class EncoderCard:
         alike = (self.document_weights or self.weights) == (other.document_weights or other.weights)
         left_out = ("weights",) if alike else ()
         return [name for name in named if name not in left_out and getattr(self, name) != getattr(other, name)]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUse:
+    """How large a model is that is loaded, and the device it runs on, by torch's name."""
+
+    parameters: int
+    device: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ MAY_IMPORT = {
     "describing": WORDS | {"building", "chunking", "index", "vectors"},
     "indexing": WORDS | TEXTS | {"building", "describing", "chunking", "index", "encoders", "vectors"},
     "pipeline": WORDS | LISTS | {"calibrating", "index", "encoders", "indexing", "rerank", "vectors"},
+    # What a system costs is asked of the system.
+    "costs": WORDS | {"encoding", "pipeline"},
     "frozen": WORDS | {"encoders", "indexing"},
     "learning": WORDS | TEXTS | {"encoders", "frozen", "beir_eval", "training", "rerank"},
     "learning_rerankers": WORDS | {"beir_eval", "learning", "rerank", "training"},
@@ -40,7 +42,7 @@ MAY_IMPORT = {
     "evaluating": WORDS
     | TEXTS
     | LISTS
-    | {"describing", "index", "encoders", "indexing", "pipeline", "beir_eval", "vectors"},
+    | {"costs", "describing", "index", "encoders", "indexing", "pipeline", "beir_eval", "vectors"},
     "mining": WORDS | TEXTS | {"pipeline", "training", "beir_eval"},
     # The front doors may import everything but each other.
     **dict.fromkeys(("cli", "serve", "integrations", "distributed"), None),

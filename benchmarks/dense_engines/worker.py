@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import orjson
 from dense_synthetic import ABOUT, ASKED, TRUTH, VECTORS
-from measuring import peak_bytes
 from numpy.typing import NDArray
 from processes import Worker
 
 from dense_engines import engine_class
 from dense_engines.base import Parameters
+from retrieval.beir_eval.cost import peak_bytes
 
 ENOUGH = 0.99
 """No more parameters of a series are tried after one that reaches this recall."""

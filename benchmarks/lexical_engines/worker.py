@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from measuring import peak_bytes
 from processes import Worker
 
 from lexical_engines import engine_class
 from lexical_engines.base import Engine, Rows
+from retrieval.beir_eval.cost import peak_bytes
 
 
 class Work:

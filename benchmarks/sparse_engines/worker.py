@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import peak_bytes
 from processes import Worker
 from sparse_synthetic import load
 
+from retrieval.beir_eval.cost import peak_bytes
 from sparse_engines import engine_class
 from sparse_engines.base import Parameters, Rows
 

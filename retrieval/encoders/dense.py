@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.models import check_card, locate, model_name, quiet, weights_digest
+from retrieval.encoders.models import check_card, locate, model_name, quiet, use_of, weights_digest
 from retrieval.encoders.runtimes.bodies import Body, body_of, example_of
 from retrieval.encoders.runtimes.openvino_body import OpenVinoBody
 from retrieval.encoders.runtimes.pipeline import run_model
@@ -22,7 +22,7 @@ from retrieval.encoders.runtimes.quantising import (
     reading,
 )
 from retrieval.errors import InputError, MissingExtraError, ModelError
-from retrieval.types import EncoderCard
+from retrieval.types import EncoderCard, ModelUse
 
 __all__ = ["DenseEncoder", "check_card", "is_two", "load_encoder", "prompt_of"]
 
@@ -157,6 +157,11 @@ class DenseEncoder:
         """(n, d) vectors in the order of the texts."""
         # Torch has it in float32 where a body computes in less: see `for_queries`.
         return self._run(texts, "query", self._body if self.card.precision == "float32" else None, _nobody)
+
+    @property
+    def use(self) -> ModelUse:
+        """How large the model is, and where it runs."""
+        return use_of(self._model)
 
     def _run(
         self, texts: Sequence[str], side: str, body: Body | None, on_batch: Callable[[int], None]

@@ -9,9 +9,19 @@ from typing import Any
 
 from retrieval.errors import MissingExtraError, ModelError
 from retrieval.files import sha256_of
-from retrieval.types import EncoderCard
+from retrieval.types import EncoderCard, ModelUse
 
-__all__ = ["MINILM", "check_card", "evaluating", "locate", "model_name", "quiet", "snapshot", "weights_digest"]
+__all__ = [
+    "MINILM",
+    "check_card",
+    "evaluating",
+    "locate",
+    "model_name",
+    "quiet",
+    "snapshot",
+    "use_of",
+    "weights_digest",
+]
 
 MINILM = "minilm"
 # Beside torch's weights, a hub often holds the same model for others.
@@ -115,6 +125,12 @@ def weights_digest(model: Any) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return f"sha256:{digest.hexdigest()}"
+
+
+def use_of(model: Any) -> ModelUse:
+    """The parameters of a module of torch, those that parts share counted once, and where the first of them lies."""
+    parameters = list(model.parameters())
+    return ModelUse(sum(each.numel() for each in parameters), str(parameters[0].device))
 
 
 def _minilm_folder() -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoders.layout import SIDES, Layout, Part, read_layout
-from retrieval.encoders.models import check_card, evaluating, model_name, weights_digest
+from retrieval.encoders.models import check_card, evaluating, model_name, use_of, weights_digest
 from retrieval.encoders.runtimes.bodies import Body, body_of, example_of
 from retrieval.encoders.runtimes.openvino_body import OpenVinoBody
 from retrieval.encoders.runtimes.pipeline import run_model
@@ -27,7 +27,7 @@ from retrieval.encoders.runtimes.quantising import (
 from retrieval.encoders.tokens import Tokens, TokenTable
 from retrieval.errors import InputError, MissingExtraError
 from retrieval.files import sha256_of
-from retrieval.types import EncoderCard, SparseVectors
+from retrieval.types import EncoderCard, ModelUse, SparseVectors
 
 if TYPE_CHECKING:
     from retrieval.encoders.neural.splade import Splade
@@ -201,6 +201,11 @@ class SparseModel:
         """The tokens that stand in a text, all of it; what its vector holds beside them is expansion."""
         special = set(self._tokens.special)
         return {self._names[token] for token in self._tokens.of([text])[0] if token not in special}
+
+    @property
+    def use(self) -> ModelUse:
+        """How large the model is that queries go through, and where it runs; of a table, its weights."""
+        return ModelUse(self.card.dimensions, "cpu") if self._table else use_of(self._model)
 
     @cached_property
     def _names(self) -> list[str]:

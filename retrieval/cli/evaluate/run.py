@@ -49,6 +49,7 @@ from retrieval.cli.options import (
     sparse_source,
 )
 from retrieval.corpus import read_documents
+from retrieval.costs import BuildTime
 from retrieval.encoders.dense import load_encoder
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import InputError
@@ -118,6 +119,7 @@ def run(
     if index and (precision, runtime, dimensions, batch_tokens) != (None, None, None, None):
         raise InputError("--precision, --runtime, --dimensions and --batch-tokens are for a new index")
     source: SparseEncoder | VectorFile | None = None
+    built: BuildTime | None = None
     if index:
         opened = Index.open(index)
         needed = {stage for name in names for stage in parse_using(name) or opened.parts}
@@ -137,7 +139,7 @@ def run(
     if not index:
         options = make_lexical(bm25, language, engine=lexical_engine)
         with progress() as show:
-            opened, is_new = index_for(
+            opened, is_new, built = index_for(
                 data, out / "index", options, encoder, source, overwrite=overwrite, restart=restart, progress=show
             )
         say(f"{out / 'index'}: {'built' if is_new else 'using the index that is there'}")
@@ -164,7 +166,13 @@ def run(
     ]
     without_own = bool(fit.own) and not keep_self
     results = evaluate(
-        collection, retrievers, measures=chosen, k=k, without_own=without_own, ties=ties.value if ties else None
+        collection,
+        retrievers,
+        measures=chosen,
+        k=k,
+        without_own=without_own,
+        ties=ties.value if ties else None,
+        built=built,
     )
     content = write_results(out, collection, results, {**environment(), **_of_index(opened)})
     say(f"{out}: results.json and a run of {', '.join(retriever.name for retriever in retrievers)}")
