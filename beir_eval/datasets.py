@@ -12,7 +12,16 @@ from retrieval.corpus import read_queries
 from retrieval.errors import CollectionError
 from retrieval.types import Query
 
-__all__ = ["Collection", "Fit", "Judgement", "check_fit", "load_collection", "query_ids", "read_qrels"]
+__all__ = [
+    "Collection",
+    "Fit",
+    "Judgement",
+    "check_fit",
+    "load_collection",
+    "make_collection",
+    "query_ids",
+    "read_qrels",
+]
 
 # Up to nine digits, as trec_eval keeps grades in 32 bits.
 _GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
@@ -58,21 +67,52 @@ def load_collection(folder: str | Path, split: str = "test", *, on_error: str = 
     folder = Path(folder)
     path = _qrels_file(folder, split)
     problems: list[str] = []
-    qrels = _collect(_judgements(path, problems), problems)
-    queries = read_queries(_queries_file(folder))
+    judgements = _judgements(path, problems)
+    name = folder.resolve().name
+    return make_collection(
+        name, split, read_queries(_queries_file(folder)), judgements, str(path), problems=problems, on_error=on_error
+    )
+
+
+def make_collection(
+    name: str,
+    split: str,
+    queries: Iterable[Query],
+    judgements: Iterable[Judgement],
+    source: str,
+    *,
+    problems: list[str],
+    on_error: str = "stop",
+) -> Collection:
+    """Queries and judgements that have been read, once they fit together.
+
+    Args:
+        name: of the collection.
+        split: of its judgements.
+        queries: all there are.
+        judgements: all there are.
+        source: of the judgements, for errors.
+        problems: what reading came upon; more is added to it, also while `judgements` are read.
+        on_error: "stop" makes an error of them, "skip" leaves them out.
+
+    Raises:
+        CollectionError: see `load_collection`.
+    """
+    qrels = _collect(judgements, problems)
+    queries = list(queries)
     known = {query.id for query in queries}
     if missing := [query for query in qrels if query not in known]:
         problems.append(f"{_count(missing, 'judged query')} not in the queries file: {_few(missing)}")
     if problems and on_error == "stop":
         raise CollectionError(
-            f"{path}: " + "; ".join(problems), hint="mend the files, or leave these out with --on-error skip"
+            f"{source}: " + "; ".join(problems), hint="mend the files, or leave these out with --on-error skip"
         )
     judged = [query for query in queries if query.id in qrels]
     if not judged:
         none = "none of its queries is in the queries file" if qrels else "holds no judgement"
-        raise CollectionError(f"{path}: {none}")
+        raise CollectionError(f"{source}: {none}")
     return Collection(
-        name=folder.resolve().name,
+        name=name,
         split=split,
         queries=judged,
         qrels={query.id: qrels[query.id] for query in judged},

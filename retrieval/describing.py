@@ -1,10 +1,12 @@
 """What a manifest says of how an index was built."""
 
+import platform
 import sys
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from retrieval.building import Job, LexicalOptions
 from retrieval.chunking import chunking_settings
@@ -16,7 +18,7 @@ from retrieval.protocols import Encoder, SparseEncoder
 from retrieval.types import ScoreKind
 from retrieval.vectors import VectorFile
 
-__all__ = ["lexical_options", "longer", "manifest_of", "provenance", "versions"]
+__all__ = ["lexical_options", "longer", "machine", "manifest_of", "provenance", "versions"]
 
 
 def longer(dense: DensePart, norm: float) -> DensePart:
@@ -86,6 +88,15 @@ def provenance(corpus: object) -> Provenance:
         corpus=[str(source) for source in sources if isinstance(source, str | Path)],
         versions=versions(),
     )
+
+
+def machine() -> dict[str, Any]:
+    """What results say of where they were measured."""
+    return {
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "versions": versions(),
+    }
 
 
 @cache

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from retrieval.errors import InputError
 from retrieval.types import Hits, ScoreKind, Signals
 
-__all__ = ["Fusion", "MinMax", "ReciprocalRank", "ZScore", "fuse"]
+__all__ = ["FUSIONS", "Fusion", "MinMax", "ReciprocalRank", "ZScore", "fuse"]
 
 Scores = NDArray[np.floating[Any]]
 
@@ -91,6 +91,10 @@ class ReciprocalRank(Fusion):
     def rescale(self, scores: NDArray[np.float32]) -> Scores:
         """1 / (constant + rank)."""
         return 1.0 / (self.constant + np.arange(1, len(scores) + 1))
+
+
+FUSIONS: Mapping[str, type[Fusion]] = {"minmax": MinMax, "rrf": ReciprocalRank, "zscore": ZScore}
+"""Each by the name that settings call it."""
 
 
 def fuse(lists: Mapping[str, Hits], fusion: Fusion, k: int) -> Hits:

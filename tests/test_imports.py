@@ -43,6 +43,23 @@ MAY_IMPORT = {
     | TEXTS
     | LISTS
     | {"costs", "describing", "index", "encoders", "indexing", "pipeline", "beir_eval", "vectors"},
+    # A suite's parts run what one command runs, in processes of their own.
+    "cells": WORDS
+    | TEXTS
+    | LISTS
+    | {
+        "beir_eval",
+        "costs",
+        "describing",
+        "encoders",
+        "evaluating",
+        "index",
+        "indexing",
+        "pipeline",
+        "rerank",
+        "vectors",
+    },
+    "suites": WORDS | {"beir_eval", "cells"},
     "mining": WORDS | TEXTS | {"pipeline", "training", "beir_eval"},
     # The front doors may import everything but each other.
     **dict.fromkeys(("cli", "serve", "integrations", "distributed"), None),

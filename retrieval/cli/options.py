@@ -11,7 +11,7 @@ import typer
 
 from retrieval.corpus import Columns
 from retrieval.errors import FilterError, InputError
-from retrieval.fusion import Fusion, MinMax, ReciprocalRank, ZScore
+from retrieval.fusion import FUSIONS, Fusion
 from retrieval.index.dense.kinds import names
 from retrieval.index.dense.options import FLAT, DenseOptions
 from retrieval.index.lexical.analyzer import AnalyzerSettings
@@ -229,12 +229,6 @@ WeightOption = Annotated[
 ]
 DepthOption = Annotated[int, typer.Option(min=1, help="Hits of each list that hybrid puts together.")]
 
-_FUSIONS: dict[FusionName, type[Fusion]] = {
-    FusionName.MINMAX: MinMax,
-    FusionName.RRF: ReciprocalRank,
-    FusionName.ZSCORE: ZScore,
-}
-
 
 def encoding_options(
     device: str | None,
@@ -272,7 +266,7 @@ def parse_filter(text: str | None) -> dict[str, Any] | None:
 
 def make_fusion(name: FusionName, weights: list[str] | None, depth: int) -> Fusion:
     """The fusion that the options describe."""
-    return _FUSIONS[name](weights=dict(map(_weight, weights or [])), depth=depth)
+    return FUSIONS[name.value](weights=dict(map(_weight, weights or [])), depth=depth)
 
 
 def _weight(text: str) -> tuple[str, float]:

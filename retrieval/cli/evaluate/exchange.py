@@ -21,9 +21,10 @@ from retrieval.cli.evaluate.options import (
     SplitOption,
     split_measures,
 )
-from retrieval.cli.evaluate.output import environment, show_results
+from retrieval.cli.evaluate.output import show_results
 from retrieval.cli.options import JsonOption, OnErrorName
 from retrieval.corpus import read_documents
+from retrieval.describing import machine
 from retrieval.errors import InputError
 from retrieval.files import write_whole
 
@@ -69,7 +70,7 @@ def score(
         score_run(path, run, collection, parsed, k=k, without_own=without_own, ties=ties.value)
         for path, run in zip(runs, read, strict=True)
     ]
-    content = write_results(out, collection, results, environment())
+    content = write_results(out, collection, results, machine())
     say(f"{out}: {RESULTS} and a run of {', '.join(result.name for result in results)}")
     if json:
         print_json(content)

@@ -1,24 +1,12 @@
-"""What commands of `retrieval eval` write and show of results."""
+"""What commands of `retrieval eval` show of results."""
 
-import platform
 from collections.abc import Sequence
-from typing import Any
 
 from retrieval.beir_eval.datasets import Collection
 from retrieval.beir_eval.evaluation import SystemResult
 from retrieval.cli.console import print_table
-from retrieval.describing import versions
 
-__all__ = ["environment", "show_results"]
-
-
-def environment() -> dict[str, Any]:
-    """The machine, and the versions of what can change a figure."""
-    return {
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "versions": versions(),
-    }
+__all__ = ["show_results"]
 
 
 def show_results(collection: Collection, results: Sequence[SystemResult]) -> None:

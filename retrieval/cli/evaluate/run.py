@@ -7,6 +7,7 @@ import typer
 
 from retrieval.beir_eval.datasets import Collection, check_fit, load_collection
 from retrieval.beir_eval.evaluation import write_results
+from retrieval.cells import Place
 from retrieval.cli.console import print_json, progress, say
 from retrieval.cli.evaluate.options import (
     USUAL_MEASURES,
@@ -16,7 +17,8 @@ from retrieval.cli.evaluate.options import (
     TiesOption,
     split_measures,
 )
-from retrieval.cli.evaluate.output import environment, show_results
+from retrieval.cli.evaluate.output import show_results
+from retrieval.cli.evaluate.suite import JobsOption, RootOption, run_file
 from retrieval.cli.options import (
     BatchTokensOption,
     DenseOption,
@@ -50,6 +52,7 @@ from retrieval.cli.options import (
 )
 from retrieval.corpus import read_documents
 from retrieval.costs import BuildTime
+from retrieval.describing import machine
 from retrieval.encoders.dense import load_encoder
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import InputError
@@ -63,7 +66,10 @@ _LANGUAGE = "english"
 
 
 def run(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder in BEIR's layout.")],
+    context: typer.Context,
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder in BEIR's layout, or a suite of systems and data: a .toml.")
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where runs and results.json go, and a new index.")],
     using: Annotated[
         str,
@@ -105,9 +111,25 @@ def run(
     dimensions: DimensionsOption = None,
     batch_tokens: BatchTokensOption = None,
     threads: ThreadsOption = None,
+    root: RootOption = None,
+    jobs: JobsOption = 1,
     json: JsonOption = False,
 ) -> None:
-    """Evaluate systems on DATA: one TREC run each, results.json, and a table."""
+    """Evaluate systems on DATA: one TREC run each, results.json, and a table; or all that a suite names."""
+    if data.suffix == ".toml":
+        place = Place(
+            out=out,
+            data=root or data.parent,
+            device=device,
+            threads=threads,
+            overwrite=overwrite,
+            restart=restart,
+            skip=on_error is OnErrorName.SKIP,
+        )
+        run_file(context, data, place, jobs=jobs, json=json)
+        return
+    if root or jobs != 1:
+        raise InputError("--data and --jobs are for a suite, which is a .toml")
     names = _systems(using)
     settings = make_fusion(fusion, weight, depth)
     chosen = split_measures(measures)  # an unknown one stops before an index is built
@@ -174,7 +196,7 @@ def run(
         ties=ties.value if ties else None,
         built=built,
     )
-    content = write_results(out, collection, results, {**environment(), **_of_index(opened)})
+    content = write_results(out, collection, results, {**machine(), **_of_index(opened)})
     say(f"{out}: results.json and a run of {', '.join(retriever.name for retriever in retrievers)}")
     if json:
         print_json(content)

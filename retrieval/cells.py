@@ -1,0 +1,310 @@
+"""The parts that a suite falls into: indexes, and cells of one system on one test collection.
+
+Each is done by a process of its own, so that the peak of its memory is known, and so that one that is killed takes
+no other with it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from retrieval.beir_eval.catalogue import CatalogueDocuments, catalogued_query_ids, load_catalogued
+from retrieval.beir_eval.datasets import Collection, check_fit, load_collection, query_ids
+from retrieval.beir_eval.evaluation import SystemResult, write_results
+from retrieval.beir_eval.exchange import read_checked, score_run
+from retrieval.beir_eval.measures import parse_measures
+from retrieval.beir_eval.runs import Ties
+from retrieval.beir_eval.suites import DatasetEntry, SystemEntry
+from retrieval.corpus import read_documents
+from retrieval.costs import BuildTime
+from retrieval.describing import machine
+from retrieval.encoders.dense import load_encoder
+from retrieval.encoders.sparse import load_sparse_encoder
+from retrieval.errors import InputError
+from retrieval.evaluating import evaluate, index_for
+from retrieval.files import sha256_of, write_whole
+from retrieval.fusion import FUSIONS
+from retrieval.index.lexical.analyzer import AnalyzerSettings
+from retrieval.index.lexical.bm25 import BM25
+from retrieval.indexing import Corpus, Index, LexicalOptions, LuceneOptions
+from retrieval.pipeline import Retriever, parse_using
+from retrieval.protocols import Progress, SparseEncoder
+from retrieval.rerank.loading import load_reranker
+from retrieval.reranking import Reranking
+from retrieval.vectors import StoredQueries, VectorFile
+
+__all__ = ["Cell", "IndexJob", "Place", "Recipe", "recipe_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a suite's data are and its results go, and how it uses the machine.
+
+    Attributes:
+        out: its folder.
+        data: what folders and files that it names are relative to.
+        device: torch's device for models; None takes the best there is.
+        threads: cores for each process; None takes all there are.
+        overwrite: replace indexes and results of other settings.
+        restart: discard what interrupted builds left.
+        skip: leave out judgements that do not fit, and do not stop.
+    """
+
+    out: Path
+    data: Path
+    device: str | None = None
+    threads: int | None = None
+    overwrite: bool = False
+    restart: bool = False
+    skip: bool = False
+
+    def collection(self, dataset: DatasetEntry) -> Collection:
+        """The queries and judgements of a data set, under the suite's name for it."""
+        on_error = "skip" if self.skip else "stop"
+        if dataset.id:
+            return load_catalogued(dataset.id, dataset.name, on_error=on_error)
+        assert dataset.folder
+        found = load_collection(self.data / dataset.folder, dataset.split, on_error=on_error)
+        return replace(found, name=dataset.name)
+
+    def query_ids(self, dataset: DatasetEntry) -> set[str]:
+        """The ids of all its queries, judged or not."""
+        if dataset.id:
+            return catalogued_query_ids(dataset.id)
+        assert dataset.folder
+        return query_ids(self.data / dataset.folder)
+
+    def documents(self, dataset: DatasetEntry) -> Corpus:
+        """Its documents, which can be read again and again."""
+        if dataset.id:
+            return CatalogueDocuments(dataset.id)
+        assert dataset.folder
+        return self.data / dataset.folder
+
+    def file(self, path: str, dataset: DatasetEntry) -> Path:
+        """A file that belongs to a data set."""
+        return self.data / path.replace("{dataset}", dataset.name)
+
+    def model(self, name: str) -> str:
+        """A model's name, or its folder among the data."""
+        return str(self.data / name) if (self.data / name).is_dir() else name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What an index is made of: for each part its settings, by name, or None where nobody needs it."""
+
+    lexical: tuple[tuple[str, Any], ...] | None = None
+    sparse: tuple[tuple[str, Any], ...] | None = None
+    dense: tuple[tuple[str, Any], ...] | None = None
+
+    def with_other(self, other: "Recipe") -> "Recipe | None":
+        """One that serves both; None if they want different things of the same part."""
+        mine, theirs = vars(self), vars(other)
+        if any(mine[part] and theirs[part] and mine[part] != theirs[part] for part in mine):
+            return None
+        return Recipe(**{part: mine[part] or theirs[part] for part in mine})
+
+    @property
+    def name(self) -> str:
+        """Of the index' folder: its parts, and a digest of their settings."""
+        parts = "-".join(part for part, settings in vars(self).items() if settings)
+        return f"{parts}-{sha256(orjson.dumps(asdict(self))).hexdigest()[:10]}"
+
+
+_LEXICAL = ("lexical_engine", "bm25", "language")
+_SPARSE = ("sparse", "sparse_vectors", "precision", "runtime")
+_DENSE = ("dense", "dimensions", "precision", "runtime")
+
+
+def stages_of(system: SystemEntry) -> tuple[str, ...]:
+    """The stages that a system searches with; hybrid is all that it names a model or vectors for.
+
+    Raises:
+        InputError: it names no such mode of search, or no model for it.
+    """
+    assert system.using
+    given = {"lexical": True, "sparse": system.sparse or system.sparse_vectors, "dense": system.dense}
+    try:
+        stages = parse_using(system.using) or tuple(part for part, has in given.items() if has)
+    except InputError as error:
+        raise InputError(f"system {system.name!r}: {error}") from error
+    if lacking := [stage for stage in stages if not given[stage]]:
+        raise InputError(
+            f"system {system.name!r}: {lacking[0]} search needs a model", hint=f'name one: {lacking[0]} = "..."'
+        )
+    return stages
+
+
+def recipe_of(system: SystemEntry, dataset: DatasetEntry) -> Recipe | None:
+    """What a system's index is made of; None where its answers are given."""
+    if system.run:
+        return None
+    fields = {"lexical": _LEXICAL, "sparse": _SPARSE, "dense": _DENSE}
+    parts = {part: tuple((name, getattr(system, name)) for name in fields[part]) for part in stages_of(system)}
+    return Recipe(**parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexJob:
+    """An index to be built, for all systems of a data set that it serves."""
+
+    dataset: DatasetEntry
+    recipe: Recipe
+    place: Place
+
+    @property
+    def folder(self) -> Path:
+        """Where it goes, with the time that it took beside it."""
+        return self.place.out / "indexes" / self.dataset.name / self.recipe.name
+
+    def run(self, progress: Progress) -> None:
+        """Build it, or leave one that is there and fits."""
+        data, place = self.place.documents(self.dataset), self.place
+        check_fit(place.collection(self.dataset), (document.id for document in read_documents(data)))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _, is_new, built = index_for(
+            data,
+            self.folder / "index",
+            _lexical(dict(self.recipe.lexical or ())),
+            self._encoder(),
+            self._sparse_source(),
+            overwrite=place.overwrite,
+            restart=place.restart,
+            progress=progress,
+        )
+        if is_new:
+            write_whole(self.folder / "built.json", orjson.dumps(asdict(built) if built else None))
+
+    def _encoder(self) -> Any:
+        if self.recipe.dense is None:
+            return None
+        settings = dict(self.recipe.dense)
+        model = self.place.model(settings.pop("dense"))
+        return load_encoder(model, device=self.place.device, **settings)
+
+    def _sparse_source(self) -> SparseEncoder | VectorFile | None:
+        settings = dict(self.recipe.sparse or ())
+        vectors, model = settings.pop("sparse_vectors", None), settings.pop("sparse", None)
+        if vectors:
+            return VectorFile(self.place.file(vectors, self.dataset))
+        return load_sparse_encoder(self.place.model(model), device=self.place.device, **settings) if model else None
+
+    def built(self) -> BuildTime | None:
+        """How long it took, if that was seen."""
+        path = self.folder / "built.json"
+        content = orjson.loads(path.read_bytes()) if path.is_file() else None
+        return BuildTime(**content) if content else None
+
+
+def _lexical(settings: Mapping[str, Any]) -> LexicalOptions | LuceneOptions:
+    engine = settings.get("lexical_engine", "native")
+    bm25 = BM25.preset(settings.get("bm25") or ("anserini" if engine == "lucene" else "bm25s"))
+    if engine == "lucene":
+        return LuceneOptions(k1=bm25.k1, b=bm25.b)
+    return LexicalOptions(analyzer=AnalyzerSettings.for_language(settings.get("language", "english")), bm25=bm25)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One system on one data set, in a folder of its own.
+
+    Attributes:
+        measures, k, ties: of the suite.
+        index: None where the answers are given.
+    """
+
+    dataset: DatasetEntry
+    system: SystemEntry
+    place: Place
+    measures: tuple[str, ...]
+    k: int
+    ties: Ties | None
+    index: IndexJob | None
+
+    @property
+    def name(self) -> str:
+        """As it is told of."""
+        return f"{self.dataset.name}, {self.system.name}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its results.json goes."""
+        return self.place.out / "cells" / self.dataset.name / self.system.name
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """All that decides its figures, beside the data; of a given run its content."""
+        digest = sha256_of(self.place.file(self.system.run, self.dataset)) if self.system.run else None
+        return {
+            "dataset": self.dataset.model_dump(mode="json", exclude_defaults=True),
+            "system": self.system.model_dump(mode="json", exclude_defaults=True, exclude={"datasets"}),
+            "measures": list(self.measures),
+            "k": self.k,
+            "ties": self.ties,
+            **({"run": digest} if digest else {}),
+        }
+
+    def run(self, progress: Progress) -> None:
+        """Search, measure and write."""
+        collection = self.place.collection(self.dataset)
+        result = self._searched(collection) if self.index else self._given(collection)
+        environment = {
+            **machine(),
+            "suite": self.asked,
+        }
+        write_results(self.folder, collection, [replace(result, name=self.system.name)], environment)
+
+    def _searched(self, collection: Collection) -> SystemResult:
+        assert self.index
+        index = Index.open(self.index.folder / "index")
+        fit = check_fit(collection, index.documents.all_document_ids())
+        collection.problems.extend(fit.notes(keep_self=self.dataset.keep_self))
+        (result,) = evaluate(
+            collection,
+            [self._retriever(index, collection)],
+            measures=self.measures,
+            k=self.k,
+            without_own=bool(fit.own) and not self.dataset.keep_self,
+            ties=self.ties,
+            built=self.index.built(),
+        )
+        return result
+
+    def _retriever(self, index: Index, collection: Collection) -> Retriever:
+        system, place = self.system, self.place
+        queries = None
+        if system.query_vectors:
+            queries = StoredQueries.read(place.file(system.query_vectors, self.dataset), collection.queries)
+        reranking = None
+        if system.rerank:
+            scorer = load_reranker(place.model(system.rerank), device=place.device, precision=system.precision)
+            reranking = Reranking(model=scorer, depth=system.rerank_depth)
+        return Retriever(
+            index,
+            using="+".join(stages_of(system)),
+            fusion=FUSIONS[system.fusion](weights=system.weights, depth=system.depth),
+            sparse_encoder=queries,
+            rerank=reranking,
+            by_document=True,
+            device=place.device,
+            threads=place.threads,
+        )
+
+    def _given(self, collection: Collection) -> SystemResult:
+        """A run that somebody else made, checked and measured as `eval score` does."""
+        assert self.system.run
+        place, dataset = self.place, self.dataset
+        path = place.file(self.system.run, dataset)
+        ids = [document.id for document in read_documents(place.documents(dataset))]
+        on_error = "skip" if place.skip else "stop"
+        (run,), problems = read_checked([path], place.query_ids(dataset), ids, on_error=on_error)
+        fit = check_fit(collection, ids)
+        collection.problems.extend([*fit.notes(keep_self=dataset.keep_self), *problems])
+        without_own = bool(fit.own) and not dataset.keep_self
+        measures, ties = parse_measures(self.measures), self.ties or "descending"
+        return score_run(path, run, collection, measures, k=self.k, without_own=without_own, ties=ties)

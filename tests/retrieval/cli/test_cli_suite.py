@@ -1,0 +1,157 @@
+"""Suites as a user runs them: each cell in a process of its own."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., Any]
+Jsonl = Callable[..., Path]
+
+LEXICAL = """
+[[system]]
+name = "bm25"
+using = "lexical"
+
+[[system]]
+name = "bm25-anserini"
+using = "lexical"
+bm25 = "anserini"
+"""
+
+THEIRS = """
+[[system]]
+name = "theirs"
+run = "{dataset}.trec"
+"""
+
+SETS = """
+measures = ["nDCG@10", "R@10"]
+
+[[dataset]]
+name = "night"
+folder = "data"
+"""
+
+
+@pytest.fixture
+def data(corpus: Path, jsonl: Jsonl) -> Path:
+    """A folder with a collection over the six documents, and a run that somebody made for it."""
+    jsonl("data/queries.jsonl", {"_id": "q1", "text": "solar wind glow"}, {"_id": "q2", "text": "magnetic storm"})
+    folder = corpus.parent / "data"
+    corpus.rename(folder / "corpus.jsonl")
+    (folder / "qrels").mkdir()
+    (folder / "qrels" / "test.tsv").write_text("q1\ta\t1\nq2\tb\t1\n")
+    (corpus.parent / "night.trec").write_text("q1 Q0 b 1 2.0 x\nq1 Q0 a 2 1.0 x\nq2 Q0 b 1 1.0 x\n")
+    return corpus.parent
+
+
+def suite(data: Path, *parts: str) -> Path:
+    """The suite's file."""
+    path = data / "suite.toml"
+    path.write_text("".join(parts))
+    return path
+
+
+def cell(out: Path, system: str, dataset: str = "night") -> Any:
+    """The results of a cell."""
+    return json.loads((out / "cells" / dataset / system / "results.json").read_text())
+
+
+def test_a_suite_runs_every_system_on_every_set(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """A folder for each cell, as `eval run` fills one, under the names of the suite; and what it says can be a page."""
+    out = tmp_path / "out"
+    answer = cli("eval", "run", suite(data, SETS, LEXICAL, THEIRS), "--out", out, "--jobs", 2)
+    assert answer.code == 0, answer.err
+    for name in ("bm25", "bm25-anserini", "theirs"):
+        assert f"night, {name}: done\n" in answer.err
+        content = cell(out, name)
+        assert (content["dataset"], content["systems"][0]["name"]) == ("night", name)
+        assert (out / "cells" / "night" / name / f"{name}.trec").is_file()
+        assert content["systems"][0]["measures"]["R@10"] == 1.0
+    assert cell(out, "theirs")["systems"][0]["measures"]["nDCG@10"] == pytest.approx((1 / 1.584962500721156 + 1) / 2)
+    cost = cell(out, "bm25")["systems"][0]["cost"]
+    assert cost["index_bytes"] > 0
+    assert cost["build_seconds"] > 0
+    assert 0 < cost["p50_ms"] <= cost["p99_ms"]
+    assert cost["peak_memory_bytes"] > 1 << 20
+    page = tmp_path / "report.html"
+    answer = cli("eval", "leaderboard", out, "--out", page, "--tables", tmp_path / "tables", "--json")
+    assert answer.code == 0, answer.err
+    assert {entry["system"] for entry in answer.json} == {"bm25", "bm25-anserini", "theirs"}
+    assert "bm25-anserini" in page.read_text()
+    assert (tmp_path / "tables" / "table.tex").is_file()
+
+
+def without_times(out: Path) -> dict[str, Any]:
+    """The content of every file of the cells, but for what was timed."""
+    found: dict[str, Any] = {}
+    for path in sorted((out / "cells").rglob("*.*")):
+        content = path.read_bytes()
+        if path.suffix == ".json":
+            parsed = json.loads(content)
+            for system in parsed["systems"]:
+                for name in ("seconds", "_ms", "per_second", "memory_bytes"):
+                    system["cost"] = {key: value for key, value in system["cost"].items() if name not in key}
+            content = json.dumps(parsed).encode()
+        found[str(path.relative_to(out))] = content
+    return found
+
+
+def test_two_runs_of_a_suite_give_equal_files_but_for_times(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """Runs to the byte; results to the byte, once times and memory are taken out."""
+    path = suite(data, SETS, LEXICAL, THEIRS)
+    for name in ("first", "second"):
+        assert cli("eval", "run", path, "--out", tmp_path / name).code == 0
+    first, second = without_times(tmp_path / "first"), without_times(tmp_path / "second")
+    assert len(first) == 6
+    assert first == second
+
+
+def test_a_killed_suite_goes_on_and_finished_cells_stay(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """They are not run again; those that are lacking are, with the indexes that are there."""
+    path, out = suite(data, SETS, LEXICAL), tmp_path / "out"
+    cli("eval", "run", path, "--out", out)
+    stays, lacks = (out / "cells" / "night" / name / "results.json" for name in ("bm25", "bm25-anserini"))
+    before = stays.stat().st_mtime_ns
+    lacks.unlink()
+    answer = cli("eval", "run", path, "--out", out)
+    assert "night, bm25: there already\nnight, bm25-anserini: done\n" in answer.err
+    assert stays.stat().st_mtime_ns == before
+    assert cell(out, "bm25-anserini")["systems"][0]["cost"]["build_seconds"] > 0
+
+
+def test_results_of_other_settings_are_not_taken_for_these(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """Nor is a run whose file has changed; --overwrite replaces them."""
+    out = tmp_path / "out"
+    cli("eval", "run", suite(data, SETS, THEIRS), "--out", out)
+    (data / "night.trec").write_text("q1 Q0 a 1 1.0 x\n")
+    refused = cli("eval", "run", data / "suite.toml", "--out", out)
+    assert refused.code == 1
+    assert "results of other settings\nhint: name another --out, or replace them: --overwrite\n" in refused.err
+    assert cli("eval", "run", data / "suite.toml", "--out", out, "--overwrite").code == 0
+    assert cell(out, "theirs")["systems"][0]["measures"]["R@10"] == 0.5
+
+
+def test_a_cell_that_fails_is_told_and_keeps_no_other_from_running(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """The command fails in the end, with the first error's words."""
+    (data / "night.trec").write_text("q1 Q0 a\n")
+    answer = cli("eval", "run", suite(data, SETS, THEIRS, LEXICAL), "--out", tmp_path / "out")
+    assert answer.code == 1
+    assert "night, bm25: done" in answer.err
+    assert "error: night, theirs: " in answer.err
+    assert "night.trec:1: expected query, Q0" in answer.err
+    assert not (tmp_path / "out" / "cells" / "night" / "theirs").exists()
+
+
+def test_settings_stand_in_the_suite(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """Beside it they would be ignored; what is for a suite does not go with a folder."""
+    answer = cli("eval", "run", suite(data, SETS, LEXICAL), "--out", tmp_path / "out", "--using", "lexical")
+    assert (answer.code, answer.err) == (
+        2,
+        "error: --using stands in the suite, where each system can have its own\n",
+    )
+    answer = cli("eval", "run", data / "data", "--out", tmp_path / "out", "--jobs", 2)
+    assert (answer.code, answer.err) == (2, "error: --data and --jobs are for a suite, which is a .toml\n")

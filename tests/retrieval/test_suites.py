@@ -1,0 +1,72 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retrieval.beir_eval.suites import Suite
+from retrieval.cells import Place, stages_of
+from retrieval.errors import InputError
+from retrieval.suites import cells_of
+
+
+def suite(*systems: dict[str, Any]) -> Suite:
+    """These systems on one data set."""
+    return Suite.model_validate({"dataset": [{"name": "set", "folder": "set"}], "system": list(systems)})
+
+
+def folders(*systems: dict[str, Any]) -> list[str]:
+    """The folder of the index that each system searches."""
+    place = Place(out=Path("out"), data=Path("data"))
+    return [cell.index.folder.name if cell.index else "" for cell in cells_of(suite(*systems), place)]
+
+
+def test_systems_share_an_index_wherever_one_serves_them() -> None:
+    """One holds every part that they want; another preset or model is another index; a run needs none."""
+    found = folders(
+        {"name": "a", "using": "lexical"},
+        {"name": "b", "using": "dense", "dense": "minilm"},
+        {"name": "c", "using": "hybrid", "dense": "minilm", "fusion": "rrf"},
+        {"name": "d", "using": "lexical", "bm25": "anserini"},
+        {"name": "e", "using": "dense", "dense": "another"},
+        {"name": "f", "run": "theirs.trec"},
+    )
+    assert found[0] == found[1] == found[2]
+    assert found[3] == found[4]
+    assert found[3] != found[0]
+    assert found[5] == ""
+    assert found[0].startswith("lexical-dense-")
+
+
+def test_an_index_has_the_same_name_in_every_run() -> None:
+    """So that a later run finds it; its name depends on its settings alone."""
+    one, other = {"name": "a", "using": "lexical"}, {"name": "b", "using": "lexical", "bm25": "anserini"}
+    assert folders(one, other) == folders(other, one)[::-1]
+
+
+def test_hybrid_is_all_that_a_system_names() -> None:
+    """Not what else is in an index that it shares."""
+    systems = suite(
+        {"name": "a", "using": "hybrid", "dense": "minilm"},
+        {"name": "b", "using": "hybrid", "dense": "minilm", "sparse_vectors": "vectors.jsonl"},
+        {"name": "c", "using": "sparse", "sparse": "splade"},
+    ).systems
+    assert [stages_of(system) for system in systems] == [
+        ("lexical", "dense"),
+        ("lexical", "sparse", "dense"),
+        ("sparse",),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        ({"using": "sprase"}, "system 'a': using must be one of lexical, sparse, dense"),
+        ({"using": "lexical+dense"}, "system 'a': dense search needs a model"),
+        ({"using": "sparse"}, "system 'a': sparse search needs a model"),
+    ],
+)
+def test_a_mode_of_search_that_cannot_be_is_named_before_anything_runs(system: dict[str, Any], message: str) -> None:
+    """With the system that wants it."""
+    with pytest.raises(InputError) as caught:
+        folders({"name": "a", **system})
+    assert str(caught.value).startswith(message)
