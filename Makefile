@@ -3,9 +3,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= build/demo
+LEADERBOARD ?= build/leaderboard
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types bench bench-dense bench-encode bench-rerank bench-sparse bench-training reproduce wheel clean
+.PHONY: help demo leaderboard test lint types bench bench-dense bench-encode bench-rerank bench-sparse bench-training reproduce \
+  wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -23,6 +25,11 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## index this Python's documentation, answer questions, evaluate: under 3 minutes
 	$(BIN)/python examples/python_docs/demo.py $(DEMO)
+
+leaderboard: $(STAMP) ## our systems on three collections, as a page; DATA=folder with scifact, nfcorpus, cranfield
+	$(BIN)/retrieval eval run suites/shared.toml --data $(or $(DATA),../shared/data) --out $(LEADERBOARD)/runs
+	$(BIN)/retrieval eval leaderboard $(LEADERBOARD)/runs --out $(LEADERBOARD)/report.html --baseline bm25 \
+	  --tables $(LEADERBOARD)/tables --plots $(LEADERBOARD)/plots
 
 test: lint types ## everything that must hold: lint, types, tests, the wheel in a clean environment
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

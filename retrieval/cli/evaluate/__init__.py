@@ -4,6 +4,7 @@ import typer
 
 from retrieval.cli.evaluate.compare import compare_systems
 from retrieval.cli.evaluate.exchange import export_results, import_results, score
+from retrieval.cli.evaluate.leaderboard import leaderboard
 from retrieval.cli.evaluate.reproduce import reproduce
 from retrieval.cli.evaluate.run import run
 
@@ -16,6 +17,7 @@ app.command("compare")(compare_systems)
 app.command("reproduce")(reproduce)
 app.command("export")(export_results)
 app.command("import")(import_results)
+app.command("leaderboard")(leaderboard)
 
 
 @app.callback()

@@ -1,0 +1,261 @@
+"""Scores become a board: systems × sets, with intervals, and rank groups instead of bare ranks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.beir_eval.cost import per_million
+from retrieval.beir_eval.leaderboard.data import Score, merged_cost
+from retrieval.beir_eval.significance import bootstrap_interval, holm, randomisation_test, rank_groups, t_test
+from retrieval.errors import InputError
+
+__all__ = ["Board", "Column", "Entry", "Price", "Row", "make_board"]
+
+LEVEL = 0.05
+"""Two systems are told apart where the corrected p of their difference is below."""
+
+# With more queries than these, the t-test says what the randomisation test would, in a moment.
+_FEW_QUERIES = 1000
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What an hour of the machine costs."""
+
+    per_hour: float
+    currency: str = "EUR"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What a system scored on a set.
+
+    Attributes:
+        value: the measure's mean; of a group of data sets, the mean of their means.
+        low, high: its 95 % interval, by bootstrap over queries.
+        values: (queries,) of the measure, in the order of the set's queries.
+        group: of systems on this set that cannot be told apart, from 1 for the best.
+        is_best: nobody has a higher mean here.
+        cost: as in results, and `per_million`, where a price is given.
+        scores: it was made of, one for each data set.
+    """
+
+    value: float
+    low: float
+    high: float
+    values: Floats
+    group: int
+    is_best: bool
+    cost: Mapping[str, Any]
+    scores: tuple[Score, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A set: a data set, a group of them, or all.
+
+    Attributes:
+        name: as it is called.
+        queries: of all its data sets; with the data set's name in front, where it has several.
+        weights: (queries,) with which a mean over queries is the mean of the data sets' means.
+    """
+
+    name: str
+    queries: tuple[str, ...]
+    weights: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A system: what it scored on each set, by the set's name, where it was measured there."""
+
+    system: str
+    entries: Mapping[str, Entry]
+    overall: Entry | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """Systems, the best first; those that lack a set stand behind, as they have no mean.
+
+    Attributes:
+        measure: what is shown.
+        columns: the sets, in order of their names.
+        rows: the systems.
+        overall: all sets, each of which counts the same; None where there is one.
+        baseline: the system that differences are taken from.
+        price: of an hour, if it is known.
+    """
+
+    measure: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    overall: Column | None
+    baseline: str
+    price: Price | None
+
+    @property
+    def sets(self) -> tuple[Column, ...]:
+        """What can be looked at: all sets together, if there are several, and each."""
+        return (*((self.overall,) if self.overall else ()), *self.columns)
+
+    def entry(self, row: Row, column: Column) -> Entry | None:
+        """What a system scored on a set, or on all."""
+        return row.overall if column is self.overall else row.entries.get(column.name)
+
+
+def make_board(
+    scores: Sequence[Score], *, measure: str | None = None, baseline: str | None = None, price: Price | None = None
+) -> Board:
+    """Compare what was measured.
+
+    Args:
+        scores: of each system on each data set, once.
+        measure: one that all of them have; None takes the first.
+        baseline: a system; None takes the last of those that were measured everywhere.
+        price: of an hour of the machine.
+
+    Raises:
+        InputError: a score lacks the measure, there is no such baseline, or a data set was not measured on the same
+            queries for all.
+    """
+    measure = measure or next(iter(scores[0].measures))
+    for score in scores:
+        if measure not in score.measures:
+            raise InputError(f"{score.folder}: has no {measure}", hint=f"it has {', '.join(score.measures)}")
+        if not score.per_query:
+            raise InputError(f"{score.folder}: holds means alone, which say nothing of what chance makes of them")
+    columns, entries = [], {}
+    for name, members in sorted(_by_set(scores).items()):
+        column, table = _column(name, members, measure)
+        columns.append(column)
+        entries[name] = _entries(column, table, members, price)
+    systems = sorted({system for own in entries.values() for system in own})
+    complete = [system for system in systems if all(system in entries[column.name] for column in columns)]
+    overall, means = _overall(columns, complete, entries, price) if len(columns) > 1 else (None, {})
+    rows = []
+    for system in systems:
+        own = {column.name: entries[column.name][system] for column in columns if system in entries[column.name]}
+        mean = means.get(system) if len(columns) > 1 else own[columns[0].name]
+        rows.append(Row(system=system, entries=own, overall=mean))
+    rows.sort(key=lambda row: (-row.overall.value if row.overall else 1, -len(row.entries)))
+    baseline = baseline or [row for row in rows if row.overall or not complete][-1].system
+    if baseline not in systems:
+        raise InputError(f"no system is called {baseline!r}", hint=f"name one of {', '.join(systems)}")
+    return Board(
+        measure=measure, columns=tuple(columns), rows=tuple(rows), overall=overall, baseline=baseline, price=price
+    )
+
+
+Members = dict[str, dict[str, Score]]
+"""System → data set → score."""
+
+
+def _by_set(scores: Sequence[Score]) -> dict[str, Members]:
+    """Set → the scores of systems that were measured on all of its data sets."""
+    found: dict[str, Members] = {}
+    for score in scores:
+        members = found.setdefault(score.group or score.dataset, {})
+        members.setdefault(score.system, {})[score.dataset] = score
+    for members in found.values():
+        datasets = {dataset for own in members.values() for dataset in own}
+        for system in [system for system, own in members.items() if own.keys() != datasets]:
+            del members[system]
+    return {name: members for name, members in found.items() if members}
+
+
+def _column(name: str, members: Members, measure: str) -> tuple[Column, dict[str, Floats]]:
+    """A set, and each system's values on its queries."""
+    first = next(iter(members.values()))
+    datasets = sorted(first)
+    for own in members.values():
+        for dataset in datasets:
+            if own[dataset].per_query.keys() != first[dataset].per_query.keys():
+                raise InputError(
+                    f"{own[dataset].folder} and {first[dataset].folder} were measured on different queries of {dataset}"
+                )
+    pairs = [(dataset, query) for dataset in datasets for query in first[dataset].per_query]
+    sizes = [len(first[dataset].per_query) for dataset in datasets]
+    column = Column(
+        name=name,
+        queries=tuple(query if len(datasets) == 1 else f"{dataset}: {query}" for dataset, query in pairs),
+        weights=_weights(sizes),
+    )
+    table = {
+        system: np.array([own[dataset].per_query[query].get(measure, 0.0) for dataset, query in pairs])
+        for system, own in members.items()
+    }
+    return column, table
+
+
+def _weights(sizes: Sequence[int]) -> Floats:
+    """Of each query, so that each of several sets of queries counts the same: 1 on average."""
+    return np.repeat([sum(sizes) / (len(sizes) * size) for size in sizes], sizes)
+
+
+def _entries(column: Column, table: Mapping[str, Floats], members: Members, price: Price | None) -> dict[str, Entry]:
+    """Each system's entry in a column."""
+    systems = list(table)
+    weighted = np.column_stack([table[system] * column.weights for system in systems])
+    means = weighted.mean(axis=0)
+    lows, highs = bootstrap_interval(weighted)
+    groups = rank_groups(means, _separable(weighted))
+    return {
+        system: Entry(
+            value=float(means[i]),
+            low=float(lows[i]),
+            high=float(highs[i]),
+            values=table[system],
+            group=groups[i],
+            is_best=bool(means[i] == means.max()),
+            cost=_cost([*members[system].values()], price),
+            scores=tuple(score for _, score in sorted(members[system].items())),
+        )
+        for i, system in enumerate(systems)
+    }
+
+
+def _separable(weighted: Floats) -> NDArray[np.bool_]:
+    """(systems, systems), whether two differ by more than chance, with Holm's correction over all pairs."""
+    count = weighted.shape[1]
+    found = np.zeros((count, count), dtype=bool)
+    pairs = list(combinations(range(count), 2))
+    if not pairs or len(weighted) < 2:
+        return found
+    differences = np.column_stack([weighted[:, i] - weighted[:, j] for i, j in pairs])
+    p = randomisation_test(differences) if len(weighted) <= _FEW_QUERIES else t_test(differences)
+    for (i, j), adjusted in zip(pairs, holm(p), strict=True):
+        found[i, j] = found[j, i] = adjusted < LEVEL
+    return found
+
+
+def _cost(scores: Sequence[Score], price: Price | None) -> dict[str, Any]:
+    cost = merged_cost(scores)
+    speed = cost.get("queries_per_second")
+    return {**cost, "per_million": per_million(price.per_hour, speed) if price and speed else None}
+
+
+def _overall(
+    columns: Sequence[Column], systems: Sequence[str], entries: Mapping[str, Mapping[str, Entry]], price: Price | None
+) -> tuple[Column | None, dict[str, Entry]]:
+    """All sets as one, in which each counts the same, for systems that have all; none where no system has."""
+    if not systems:
+        return None, {}
+    names = [column.name for column in columns]
+    sizes = [len(column.queries) for column in columns]
+    column = Column(
+        name="mean",
+        queries=tuple(f"{column.name}: {query}" for column in columns for query in column.queries),
+        weights=_weights(sizes) * np.concatenate([column.weights for column in columns]),
+    )
+    table = {system: np.concatenate([entries[name][system].values for name in names]) for system in systems}
+    members = {
+        system: {score.dataset: score for name in names for score in entries[name][system].scores} for system in systems
+    }
+    return column, _entries(column, table, members, price)

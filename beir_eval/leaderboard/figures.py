@@ -1,0 +1,92 @@
+"""Numbers as they are read: on the page, in its pictures and in tables."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from retrieval.beir_eval.leaderboard.board import Board
+
+__all__ = ["COSTS", "CostKind", "costs_of", "pareto", "plain_ticks", "score", "shown"]
+
+
+@dataclass(frozen=True)
+class CostKind:
+    """A cost that can be looked at.
+
+    Attributes:
+        key: in an entry's cost.
+        title: of a column or an axis.
+        unit: behind its numbers.
+        scale: what one unit is worth.
+    """
+
+    key: str
+    title: str
+    unit: str
+    scale: float = 1.0
+
+
+COSTS = (
+    CostKind("p50_ms", "Median time per query", "ms"),
+    CostKind("index_bytes", "Index", "MB", 1e6),
+    CostKind("peak_memory_bytes", "Peak memory", "MB", 1e6),
+)
+
+
+def costs_of(board: Board) -> tuple[CostKind, ...]:
+    """The costs that are known of any system, with the price if there is one."""
+    price = (CostKind("per_million", "Price of a million queries", board.price.currency),) if board.price else ()
+    known = [entry.cost for row in board.rows for entry in (row.overall, *row.entries.values()) if entry]
+    return tuple(kind for kind in (*COSTS, *price) if any(cost.get(kind.key) is not None for cost in known))
+
+
+def score(value: float) -> str:
+    """Of a measure: four digits, without a zero in front."""
+    text = f"{value:.4f}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def shown(cost: Mapping[str, Any], kind: CostKind) -> str:
+    """A cost in its unit, of three digits; a dash where it is not known."""
+    value = cost.get(kind.key)
+    return "–" if value is None else number(value / kind.scale)
+
+
+def number(value: float) -> str:
+    """Three digits of it, or all of those before the point."""
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def plain_ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers from the first at or below `low` to the first at or above `high`."""
+    span = max(high - low, 1e-3 * abs(high)) or 1.0  # of values that are nearly one, still several ticks
+    rough = span / about
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]
+
+
+def decades(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten around some numbers above 0; powers alone where that would be many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    fine = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    first = max(i for i, tick in enumerate(fine) if tick <= low * 1.0001)
+    last = min((i for i, tick in enumerate(fine) if tick >= high * 0.9999), default=len(fine) - 1)
+    chosen = fine[first : max(last, first + 1) + 1]
+    return chosen if len(chosen) <= 7 else [10.0**power for power in powers]
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """The points, of a cost and a quality, that no other beats in one and equals in the other; by cost ascending."""
+    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
+    front: list[int] = []
+    for i in order:
+        if not front or points[i][1] > points[front[-1]][1]:
+            front.append(i)
+    return front

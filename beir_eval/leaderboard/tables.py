@@ -1,0 +1,103 @@
+"""A board as tables: Markdown and LaTeX to be read, CSV with every digit to go on with."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from retrieval.beir_eval.leaderboard.board import Board, Entry
+from retrieval.beir_eval.leaderboard.figures import costs_of, score, shown
+from retrieval.files import write_whole
+
+__all__ = ["to_csv", "to_latex", "to_markdown", "write_tables"]
+
+
+def write_tables(board: Board, folder: Path) -> list[Path]:
+    """Write table.md, table.csv and table.tex; where they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    makers: Mapping[str, Callable[[Board], str]] = {"md": to_markdown, "csv": to_csv, "tex": to_latex}
+    paths = []
+    for suffix, make in makers.items():
+        paths.append(folder / f"table.{suffix}")
+        write_whole(paths[-1], make(board).encode())
+    return paths
+
+
+def to_markdown(board: Board) -> str:
+    """A table of GitHub's Markdown, the highest of each column in bold."""
+    head, rows = _cells(board, _markdown_text, "**{}**")
+    lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def to_latex(board: Board) -> str:
+    r"""A tabular of LaTeX, with the rules of booktabs; the highest of each column is in \textbf."""
+    head, rows = _cells(board, _latex_text, r"\textbf{{{}}}")
+    lines = [rf"{' & '.join(line)} \\" for line in (head, *rows)]
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+            r"\toprule",
+            lines[0],
+            r"\midrule",
+            *lines[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def to_csv(board: Board) -> str:
+    """A line for each system and set: value, interval, group, and every cost, with all their digits."""
+    keys = list(dict.fromkeys(key for row in board.rows for entry in row.entries.values() for key in entry.cost))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["system", "set", "queries", board.measure, "low", "high", "group", *keys])
+    for row in board.rows:
+        for column in board.sets:
+            if entry := board.entry(row, column):
+                numbers = [entry.value, entry.low, entry.high, entry.group]
+                costs = [entry.cost.get(key) for key in keys]
+                writer.writerow([row.system, column.name, len(column.queries), *numbers, *costs])
+    return text.getvalue()
+
+
+def _cells(board: Board, text: Callable[[str], str], bold: str) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of a table that is read."""
+    kinds = costs_of(board)
+    sets = [*board.columns, *([board.overall] if board.overall else [])]
+    groups = ["group"] if board.overall else []
+    head = ["system", *(column.name for column in sets), *groups, *(f"{kind.title}, {kind.unit}" for kind in kinds)]
+    rows = []
+    for row in board.rows:
+        scores = [_score(board.entry(row, column), bold) for column in sets]
+        group = [str(row.overall.group) if row.overall else "–"] if board.overall else []
+        costs = [shown(row.overall.cost, kind) if row.overall else "–" for kind in kinds]
+        rows.append([text(row.system), *scores, *group, *costs])
+    return [text(title) for title in head], rows
+
+
+def _score(entry: Entry | None, bold: str) -> str:
+    if entry is None:
+        return "–"
+    return bold.format(score(entry.value)) if entry.is_best else score(entry.value)
+
+
+def _markdown_text(text: str) -> str:
+    """A text that Markdown and the HTML in it take for nothing else."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~&])", r"\\\1", text).replace("\n", " ")
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
+
+
+def _latex_text(text: str) -> str:
+    """A text that LaTeX takes for nothing else."""
+    return "".join(_LATEX.get(sign, sign) for sign in text).replace("\n", " ")

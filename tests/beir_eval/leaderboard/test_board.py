@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval.beir_eval.leaderboard.board import Board, Price, make_board
+from retrieval.beir_eval.leaderboard.data import read_scores
+from retrieval.errors import InputError
+from tests.beir_eval.leaderboard.making import COST, write_results
+
+
+def test_systems_stand_by_their_mean_over_sets_that_count_the_same(board: Board) -> None:
+    """Whatever the number of their queries; a system that lacks a set has no mean, and stands last."""
+    assert [row.system for row in board.rows] == ["good", "alike", "bad", "<script>alert(1)</script>"]
+    first = board.rows[0]
+    assert first.overall
+    assert first.overall.value == pytest.approx((first.entries["first"].value + first.entries["second"].value) / 2)
+    assert board.rows[-1].overall is None
+
+
+def test_systems_that_cannot_be_told_apart_share_a_rank_group(board: Board) -> None:
+    """And one that is told apart opens the next."""
+    groups = {row.system: row.overall.group for row in board.rows if row.overall}
+    assert groups == {"good": 1, "alike": 1, "bad": 2}
+
+
+def test_intervals_hold_the_mean_and_the_best_is_marked(board: Board) -> None:
+    """Once in each column."""
+    for column in board.sets:
+        entries = [entry for row in board.rows if (entry := board.entry(row, column))]
+        assert all(entry.low < entry.value < entry.high or len(set(entry.values)) == 1 for entry in entries)
+        assert [entry.value for entry in entries if entry.is_best] == [max(entry.value for entry in entries)]
+
+
+def test_a_group_of_data_sets_is_one_set_by_the_mean_of_their_means(tmp_path: Path) -> None:
+    """As CQADupStack's forums: a large one counts no more than a small one; who lacks one of them lacks the set."""
+    for system, shift in (("one", 0.0), ("other", 0.1)):
+        write_results(tmp_path, "small", system, np.full(10, 0.2 + shift), group="both")
+        write_results(tmp_path, "large", system, np.full(90, 0.6 + shift), group="both")
+    write_results(tmp_path, "small", "partial", np.full(10, 0.9), group="both")
+    board = make_board(read_scores(tmp_path))
+    assert [column.name for column in board.columns] == ["both"]
+    assert {row.system: row.entries["both"].value for row in board.rows} == pytest.approx({"one": 0.4, "other": 0.5})
+    assert board.columns[0].queries[0] == "large: q0"
+    assert board.overall is None
+    assert board.rows[0].entries["both"].cost["index_bytes"] == 2 * COST["index_bytes"]
+
+
+def test_a_price_follows_from_speed(tmp_path: Path) -> None:
+    """40 queries a second at 0.144 an hour are a million for 1."""
+    write_results(tmp_path, "set", "one", [0.1, 0.2])
+    board = make_board(read_scores(tmp_path), price=Price(per_hour=0.144))
+    assert board.rows[0].entries["set"].cost["per_million"] == pytest.approx(1.0)
+
+
+def test_many_queries_are_compared_by_the_t_test(tmp_path: Path) -> None:
+    """In a moment, and to the same end."""
+    drawn = np.random.default_rng(0)
+    values = drawn.uniform(0, 1, 3000)
+    write_results(tmp_path, "set", "good", values)
+    write_results(tmp_path, "set", "noisy", values + drawn.normal(0, 0.1, 3000))
+    write_results(tmp_path, "set", "bad", values - 0.05)
+    board = make_board(read_scores(tmp_path))
+    assert {row.system: row.entries["set"].group for row in board.rows} == {"good": 1, "noisy": 1, "bad": 2}
+
+
+def test_what_cannot_be_compared_is_named(tmp_path: Path) -> None:
+    """Other queries, a measure that one lacks, a baseline that is nobody."""
+    write_results(tmp_path / "a", "set", "one", [0.1, 0.2])
+    write_results(tmp_path / "b", "set", "other", [0.1, 0.2, 0.3])
+    with pytest.raises(InputError, match="different queries of set"):
+        make_board(read_scores(tmp_path))
+    scores = read_scores(tmp_path / "a")
+    with pytest.raises(InputError, match="has no P@10"):
+        make_board(scores, measure="P@10")
+    with pytest.raises(InputError, match="no system is called 'nobody'"):
+        make_board(scores, baseline="nobody")
+
+
+def test_results_of_one_system_on_one_set_stand_once(tmp_path: Path) -> None:
+    """Both places are named; another split is another set."""
+    write_results(tmp_path / "a", "set", "one", [0.1])
+    write_results(tmp_path / "b", "set", "one", [0.1], split="dev")
+    assert [score.dataset for score in read_scores(tmp_path)] == ["set", "set dev"]
+    write_results(tmp_path / "c", "set", "one", [0.1])
+    with pytest.raises(InputError, match="two results of one on set"):
+        read_scores(tmp_path)
+    with pytest.raises(InputError, match=r"no results\.json there"):
+        read_scores(tmp_path / "nowhere")

@@ -1,0 +1,117 @@
+"""The page in a real browser."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from retrieval.beir_eval.leaderboard.board import Board
+from retrieval.beir_eval.leaderboard.page import render_page
+from tests.beir_eval.leaderboard.browser import Browser, browser
+
+COLUMN = "[...document.querySelectorAll('#scores tbody tr')].map((row) => row.cells[{}].textContent.trim())"
+NAMES = COLUMN.format(0)
+
+
+@pytest.fixture(scope="module")
+def opened(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Browser, Path]]:
+    """A browser, and the page as a file."""
+    folder = tmp_path_factory.mktemp("browser")
+    page = folder / "report.html"
+    page.write_text(render_page(board), encoding="utf-8")
+    with browser(folder / "profile") as running:
+        yield running, page
+
+
+def test_the_page_opens_without_an_error_and_loads_nothing_else(opened: tuple[Browser, Path]) -> None:
+    """Neither script nor font nor picture comes from anywhere but the file; no console error, no markup from data."""
+    browser, page = opened
+    browser.open(page)
+    assert browser.run("document.title") == "Retrieval leaderboard"
+    assert browser.errors == []
+    assert [url for url in browser.requests if not url.startswith(("file:", "data:"))] == []
+    assert len([url for url in browser.requests if url.startswith("file:")]) == 1
+    assert browser.run("document.querySelectorAll('script').length") == 2
+    assert "<script>alert(1)</script>" in browser.run(NAMES)
+
+
+def test_a_click_sorts_by_a_column_and_another_the_other_way(opened: tuple[Browser, Path]) -> None:
+    """Numbers as numbers; systems without one stay last; the header says which way."""
+    browser, page = opened
+    browser.open(page)
+    header = "document.querySelector('#scores thead th:nth-child(4)')"
+    for direction in ("descending", "ascending"):
+        browser.run(f"{header}.querySelector('button').click()")
+        assert browser.run(f"{header}.getAttribute('aria-sort')") == direction
+        values = [float(value) for value in browser.run(COLUMN.format(3)) if value != "–"]
+        assert values == sorted(values, reverse=direction == "descending")
+        assert len(values) == 4
+    assert browser.run("document.querySelectorAll('#scores [aria-sort]').length") == 1
+    browser.run("document.querySelector('#scores thead th:nth-child(2) button').click()")
+    assert browser.run(COLUMN.format(1))[-1] == "–"
+    browser.run("document.querySelector('#scores thead th:nth-child(2) button').click()")
+    assert browser.run(COLUMN.format(1))[-1] == "–"
+
+
+def test_the_table_is_sorted_by_keyboard_as_well(opened: tuple[Browser, Path]) -> None:
+    """Headers can be reached, and the Enter key does what a click does."""
+    browser, page = opened
+    browser.open(page)
+    before = browser.run(NAMES)
+    browser.run("document.querySelector('#scores thead button').focus()")
+    browser.press("Enter")
+    assert browser.run(NAMES) == sorted(before, key=str.lower, reverse=True)
+    browser.press("Tab")
+    assert browser.run("document.activeElement.textContent") == "Mean"
+
+
+def test_every_link_leads_somewhere(opened: tuple[Browser, Path]) -> None:
+    """To a place in the page that is there; none leads out of it."""
+    browser, page = opened
+    browser.open(page)
+    links = "[...document.querySelectorAll('a')].map((link) => link.getAttribute('href'))"
+    assert browser.run(f"{links}.every((to) => to.startsWith('#') && document.getElementById(to.slice(1)))")
+    assert browser.run(f"{links}.length") >= 4 * 2
+
+
+def test_a_number_opens_its_settings_and_its_queries(opened: tuple[Browser, Path]) -> None:
+    """By a click, and by an address that names it."""
+    browser, page = opened
+    browser.open(page)
+    link = browser.run("document.querySelector('#scores tbody td a[href^=\"#cell\"]').getAttribute('href')")
+    browser.run("document.querySelector('#scores tbody td a[href^=\"#cell\"]').click()")
+    opens = f"new Promise((done) => setTimeout(() => done(document.querySelector('{link}').open), 200))"
+    assert browser.run(opens)
+    assert browser.run(f"document.querySelectorAll('{link} .queries tbody tr').length") == 40
+    assert '"using"' in browser.run(f"document.querySelector('{link} pre').textContent")
+    browser.open(page, link)
+    assert browser.run(opens)
+
+
+def test_another_baseline_draws_other_differences(opened: tuple[Browser, Path]) -> None:
+    """One picture for each set that has both, with the queries won and lost in words."""
+    browser, page = opened
+    browser.open(page)
+    label = "document.querySelector('#differences svg').getAttribute('aria-label')"
+    assert browser.run("document.querySelectorAll('#differences svg').length") == 2
+    before = browser.run(label)
+    change = "select.selectedIndex = 1; select.dispatchEvent(new Event('change'))"
+    browser.run(f"(() => {{ const select = document.getElementById('against'); {change} }})()")
+    assert browser.run(label) != before
+    assert "queries better" in before
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)])
+def test_the_page_fits_the_screen(opened: tuple[Browser, Path], width: int, dark: bool) -> None:
+    """On a phone only the table moves sideways; dark and light screens get colours of their own."""
+    browser, page = opened
+    browser.screen(width, 800, dark=dark)
+    browser.open(page)
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    colours = browser.run("[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]")
+    lights = [sum(map(int, colour[4:-1].split(","))) for colour in colours]
+    assert (lights[0] < 200 < 500 < lights[1]) if dark else (lights[1] < 200 < 500 < lights[0])
+    picture = browser.picture()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 20_000
+    assert browser.errors == []

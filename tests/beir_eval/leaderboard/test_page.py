@@ -1,0 +1,92 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from retrieval.beir_eval.leaderboard.board import Board
+from retrieval.beir_eval.leaderboard.page import render_page
+
+
+@pytest.fixture(scope="module")
+def page(board: Board) -> str:
+    """The page's text."""
+    return render_page(board, title="A <title> & more")
+
+
+class Elements(HTMLParser):
+    """Counts elements, notes their attributes, and finds what is not closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attributes: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """Note it."""
+        self.attributes.append((tag, dict(attributes)))
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """Note one that holds nothing."""
+        self.attributes.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag: str) -> None:
+        """It is the last that was opened."""
+        if self.open[-1] != tag and self.open[-1] in ("p", "li", "option"):
+            self.open.pop()
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def elements(page: str) -> Elements:
+    """The page, parsed."""
+    found = Elements()
+    found.feed(page)
+    assert found.open == []
+    return found
+
+
+def test_names_from_data_are_text(page: str, elements: Elements) -> None:
+    """A system called <script> adds no element, in the table, in pictures, in options, or in the embedded data."""
+    assert [tag for tag, _ in elements.attributes].count("script") == 2
+    assert "<script>alert(1)" not in page
+    assert "A &lt;title&gt; &amp; more</h1>" in page
+    embedded = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)
+    assert embedded
+    assert json.loads(embedded[1])["systems"][-1] == "<script>alert(1)</script>"
+
+
+def test_nothing_is_loaded_from_elsewhere(elements: Elements, page: str) -> None:
+    """Every address is a place in the page or data in it, and the policy allows no other."""
+    for _, attributes in elements.attributes:
+        for name in ("href", "src", "action"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:"))
+    assert "default-src 'none'" in page
+    assert not re.search(r"url\(|@import|\bon\w+=", page)
+
+
+def test_links_lead_to_places_that_are_there(elements: Elements) -> None:
+    """Ids stand once; every link's is among them."""
+    ids = [found for _, attributes in elements.attributes if (found := attributes.get("id"))]
+    addresses = [attributes.get("href") or "" for _, attributes in elements.attributes]
+    links = [address[1:] for address in addresses if address.startswith("#")]
+    assert len(ids) == len(set(ids))
+    assert links
+    assert set(links) <= set(ids)
+
+
+def test_the_table_can_be_read_by_others_than_eyes(elements: Elements) -> None:
+    """Headers have a scope and a button; pictures have words; the order is told."""
+    scopes = [attributes.get("scope") for tag, attributes in elements.attributes if tag == "th"]
+    assert set(scopes) == {"col", "row"}
+    pictures = [attributes for tag, attributes in elements.attributes if tag == "svg"]
+    assert pictures
+    assert all(attributes.get("role") == "img" and attributes.get("aria-label") for attributes in pictures)
+    assert [a["aria-sort"] for _, a in elements.attributes if "aria-sort" in a] == ["descending"]
+
+
+def test_the_same_results_make_the_same_page(board: Board, page: str) -> None:
+    """To the byte: no date, no random id."""
+    assert render_page(board, title="A <title> & more") == page

@@ -1,0 +1,63 @@
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from retrieval.beir_eval.leaderboard.board import Board
+from retrieval.beir_eval.leaderboard.figures import score
+from retrieval.beir_eval.leaderboard.plots import write_plots
+from retrieval.beir_eval.leaderboard.tables import to_csv, to_latex, to_markdown, write_tables
+
+
+def test_markdown_has_a_line_for_each_system(board: Board) -> None:
+    """Every line has as many cells; a name is text, also where it looks like markup."""
+    lines = to_markdown(board).splitlines()
+    assert len(lines) == 2 + len(board.rows)
+    assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1
+    assert r"| \<script\>alert(1)\</script\> |" in lines[-1]
+    best = board.rows[0].overall
+    assert best
+    assert f"**{score(best.value)}**" in lines[2]
+
+
+def test_latex_escapes_what_it_would_take_for_its_own(board: Board) -> None:
+    """Also in the name of a measure's column."""
+    text = to_latex(board)
+    assert text.count(r"\\") == 1 + len(board.rows)
+    assert r"\textbf{" in text
+    assert text.startswith(r"\begin{tabular}{lrrr")
+    assert r"50\%\_of\{us\}" in to_latex(renamed(board, "50%_of{us}"))
+
+
+def renamed(board: Board, name: str) -> Board:
+    """The same board, whose first system is called otherwise."""
+    from dataclasses import replace
+
+    return replace(board, rows=(replace(board.rows[0], system=name), *board.rows[1:]))
+
+
+def test_csv_holds_every_number(board: Board) -> None:
+    """With all their digits: what it says can be read back."""
+    lines = list(csv.DictReader(io.StringIO(to_csv(renamed(board, 'a, "quoted" name')))))
+    assert lines[0]["system"] == 'a, "quoted" name'
+    assert [line["set"] for line in lines[:3]] == ["mean", "first", "second"]
+    assert float(lines[1]["nDCG@10"]) == board.rows[0].entries["first"].value
+    assert float(lines[1]["p50_ms"]) == 20.0
+    assert len(lines) == 3 * 3 + 1
+
+
+def test_tables_and_pictures_are_written(board: Board, tmp_path: Path) -> None:
+    """Whole files, of the kinds that their names say; the same twice."""
+    pytest.importorskip("matplotlib")
+    assert [path.name for path in write_tables(board, tmp_path / "tables")] == ["table.md", "table.csv", "table.tex"]
+    paths = write_plots(board, tmp_path / "plots")
+    names = {f"{name}.{suffix}" for name in ("cost", "sets", "differences") for suffix in ("png", "svg")}
+    assert {path.name for path in paths} == names
+    first = {path: path.read_bytes() for path in paths}
+    assert all(first[path].startswith(b"\x89PNG" if path.suffix == ".png" else b"<?xml") for path in paths)
+    svg = (tmp_path / "plots" / "sets.svg").read_text()
+    assert "<script>" not in svg
+    assert "&lt;script&gt;alert(1)" in svg
+    write_plots(board, tmp_path / "plots")
+    assert {path: path.read_bytes() for path in paths} == first
