@@ -42,6 +42,8 @@ def test_the_wheel_holds_the_rooms_under_one_name(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in names}
     assert tops == {"retrieval", next(top for top in tops if top.endswith(".dist-info"))}
     assert {"retrieval/index/artifact.py", "retrieval/beir_eval/runs.py", "retrieval/py.typed"} <= set(names)
+    page = {f"retrieval/beir_eval/leaderboard/page.{suffix}" for suffix in ("css", "html", "js")}
+    assert page <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

@@ -13,7 +13,13 @@ from retrieval.protocols import Progress, silent
 _WIDEST = 100_000
 
 # What stages of work are counted in, where that is not documents.
-_UNITS = {"mine": "queries", "query vectors": "queries", "teacher's scores": "pairs", "training": "steps"}
+_UNITS = {
+    "cells": "cells",
+    "mine": "queries",
+    "query vectors": "queries",
+    "teacher's scores": "pairs",
+    "training": "steps",
+}
 
 __all__ = ["print_json", "print_table", "progress", "say"]
 

@@ -7,7 +7,6 @@ import typer
 
 from retrieval.beir_eval.datasets import Collection, check_fit, load_collection
 from retrieval.beir_eval.evaluation import write_results
-from retrieval.cells import Place
 from retrieval.cli.console import print_json, progress, say
 from retrieval.cli.evaluate.options import (
     USUAL_MEASURES,
@@ -117,16 +116,7 @@ def run(
 ) -> None:
     """Evaluate systems on DATA: one TREC run each, results.json, and a table; or all that a suite names."""
     if data.suffix == ".toml":
-        place = Place(
-            out=out,
-            data=root or data.parent,
-            device=device,
-            threads=threads,
-            overwrite=overwrite,
-            restart=restart,
-            skip=on_error is OnErrorName.SKIP,
-        )
-        run_file(context, data, place, jobs=jobs, json=json)
+        run_file(context)
         return
     if root or jobs != 1:
         raise InputError("--data and --jobs are for a suite, which is a .toml")
