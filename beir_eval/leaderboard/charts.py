@@ -97,7 +97,7 @@ def cost_chart(board: Board, column: Column, kind: CostKind) -> CostChart | None
     front = pareto(values)
     at = [(x(math.log10(cost)), y(quality)) for cost, quality in values]
     names = [board.rows[row].system for row, _ in known]
-    labels = _labels(at, names, _lines([at[i] for i in front]), (left, _WIDTH, bottom))
+    labels = _labels(at, names, _lines([at[i] for i in front]), (left + 8, _WIDTH, bottom))
     points = [
         Point(
             x=round(at[i][0], 1),
