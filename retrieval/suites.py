@@ -1,5 +1,6 @@
 """Suites are run: every index and every cell that is not finished, some at a time, each in a process of its own."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, Thr
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 import orjson
@@ -151,7 +152,7 @@ def _apart(job: Job, tell: Any) -> None:
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     try:
-        with ProcessPoolExecutor(1, mp_context=context, initializer=_listen_to, initargs=(tell,)) as process:
+        with ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(tell,)) as process:
             process.submit(_do, job).result()
     except BrokenProcessPool as error:
         raise RetrievalError(
@@ -162,9 +163,19 @@ def _apart(job: Job, tell: Any) -> None:
 _tell: Any = None
 
 
-def _listen_to(tell: Any) -> None:
+def _begin(tell: Any) -> None:
+    """What a new process does first."""
     global _tell
     _tell = tell
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would hold the locks of what the next run is to go on with."""
+    parent = parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)
 
 
 def _do(job: Job) -> None:

@@ -1,6 +1,9 @@
 """Suites as a user runs them: each cell in a process of its own."""
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +124,22 @@ def test_a_killed_suite_goes_on_and_finished_cells_stay(cli: Cli, data: Path, tm
     assert "night, bm25: there already\nnight, bm25-anserini: done\n" in answer.err
     assert stays.stat().st_mtime_ns == before
     assert cell(out, "bm25-anserini")["systems"][0]["cost"]["build_seconds"] > 0
+
+
+def test_a_suite_that_is_killed_at_once_can_be_run_again_at_once(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """By SIGKILL, as soon as its first cell is there: no process is left behind that holds an index."""
+    path, out = suite(data, SETS, LEXICAL), tmp_path / "out"
+    command = [sys.executable, "-m", "retrieval", "eval", "run", str(path), "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (out / "cells" / "night" / "bm25" / "results.json").is_file():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    answer = cli("eval", "run", path, "--out", out)
+    assert answer.code == 0, answer.err
+    assert "night, bm25: there already\n" in answer.err
+    assert cell(out, "bm25-anserini")["systems"][0]["measures"]["R@10"] == 1.0
 
 
 def test_results_of_other_settings_are_not_taken_for_these(cli: Cli, data: Path, tmp_path: Path) -> None:
