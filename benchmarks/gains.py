@@ -1,14 +1,14 @@
 """What training gains: runs of a file, one after the other, and what each scores on test queries it never saw.
 
-    python benchmarks/gains.py benchmarks/gains.toml --out FOLDER [--data ../shared/data] [--only PREFIX ...]
+    python benchmarks/gains.py benchmarks/gains.toml --out FOLDER [--data ../shared/data] [--pooled FOLDER]
+        [--only PREFIX ...]
     python benchmarks/gains.py benchmarks/gains.toml --out FOLDER --report [--json FILE]
 
 The file has a [[run]] for each, with the arguments of its `retrieval` commands, in order; the last measures. In them
 `{data}` is the folder of collections, `{out}` the run's own folder, `{seed}` its seed, `{NAME}` the folder of another
 run with that seed, or with its first where it has not that one, and any other word one of [words], which may hold words
-that stand above it. A run that finished is
-not done again; one that was interrupted goes on where its commands do. Each has the wall time of its commands, which
-share the machine with whatever else it does.
+that stand above it. A run that finished is not done again; one that was interrupted goes on where its commands do. Each
+has the wall time of its commands, which share the machine with whatever else it does.
 
 The report takes of each run what `test/results.json` in its folder says, averages seeds query by query, and compares
 the run with the one that it names as `versus`: a paired randomisation test over queries, with Holm's correction over
@@ -59,6 +59,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of all runs")
     parser.add_argument("--data", type=Path, default=SHARED, metavar="FOLDER", help="of collections")
     parser.add_argument("--only", nargs="+", metavar="PREFIX", help="runs whose names begin so")
+    parser.add_argument("--pooled", type=Path, metavar="FOLDER", help="what benchmarks/pooling.py made: {pooled}")
     parser.add_argument("--report", action="store_true", help="run nothing; show what has finished")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report's figures")
     return parser.parse_args()
@@ -73,7 +74,7 @@ def read(path: Path) -> tuple[list[Run], dict[str, str]]:
 def commands(run: Run, seed: int, runs: list[Run], words: dict[str, str], options: argparse.Namespace) -> Iterator[str]:
     """A run's commands, with all words replaced."""
     names: dict[str, Any] = {other.name: other.folder(options.out, seed) for other in runs}
-    names |= {"data": options.data, "out": run.folder(options.out, seed), "seed": seed}
+    names |= {"data": options.data, "pooled": options.pooled, "out": run.folder(options.out, seed), "seed": seed}
     for line in run.commands:
         for word, text in reversed(words.items()):  # a word may hold those above it
             line = line.replace(f"{{{word}}}", text)
