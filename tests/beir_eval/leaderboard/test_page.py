@@ -1,11 +1,14 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
-from retrieval.beir_eval.leaderboard.board import Board
+from retrieval.beir_eval.leaderboard.board import Board, make_board
+from retrieval.beir_eval.leaderboard.data import read_scores
 from retrieval.beir_eval.leaderboard.page import render_page
+from tests.beir_eval.leaderboard.making import write_results
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +93,17 @@ def test_the_table_can_be_read_by_others_than_eyes(elements: Elements) -> None:
 def test_the_same_results_make_the_same_page(board: Board, page: str) -> None:
     """To the byte: no date, no random id."""
     assert render_page(board, title="A <title> & more") == page
+
+
+def test_boards_of_any_shape_become_pages(tmp_path: Path) -> None:
+    """One system on one set is compared with nothing; where no system has all sets, none has a mean."""
+    write_results(tmp_path / "one", "set", "only", [0.1, 0.5])
+    page = render_page(make_board(read_scores(tmp_path / "one")))
+    assert ">Mean<" not in page
+    assert "Query by query" not in page
+    write_results(tmp_path / "apart", "first", "one", [0.1, 0.5])
+    write_results(tmp_path / "apart", "second", "other", [0.1, 0.5])
+    board = make_board(read_scores(tmp_path / "apart"))
+    assert board.overall is None
+    assert [row.overall for row in board.rows] == [None, None]
+    assert ">Mean<" not in render_page(board)
