@@ -53,7 +53,7 @@ def leaderboard(
 
         out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, render_page(board, title=title).encode())
-        say(f"{out}: {len(board.rows)} systems on {len(board.columns)} sets")
+        say(f"{out}: systems: {len(board.rows)}, sets: {len(board.columns)}")
     if tables:
         from retrieval.beir_eval.leaderboard.tables import write_tables
 

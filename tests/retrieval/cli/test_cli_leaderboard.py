@@ -28,7 +28,7 @@ def test_several_folders_make_one_board(cli: Cli, tmp_path: Path) -> None:
     assert answer.json[0]["cost"]["per_million"] == pytest.approx(1.0)
     page = (tmp_path / "new" / "page.html").read_text()
     assert "Price of a million queries, USD" in page
-    assert f"{tmp_path / 'new' / 'page.html'}: 2 systems on 1 sets\n" in answer.err
+    assert f"{tmp_path / 'new' / 'page.html'}: systems: 2, sets: 1\n" in answer.err
 
 
 @pytest.mark.parametrize(
