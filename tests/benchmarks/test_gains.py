@@ -1,0 +1,88 @@
+"""A file of runs names commands that there are, and its report says what of them has finished."""
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import typer
+from gains import Run, commands, perform, read
+from gains_report import show
+
+from retrieval.cli import app
+
+FILE = Path(__file__).parents[2] / "benchmarks" / "gains.toml"
+
+
+def options(out: Path) -> argparse.Namespace:
+    """Where everything is."""
+    return argparse.Namespace(out=out, data=Path("data"), pooled=Path("pooled"))
+
+
+def parsed(line: str) -> Any:
+    """A command's options as the command line reads them; nothing is run."""
+    group: Any = typer.main.get_command(app)
+    name, words = "retrieval", shlex.split(line)
+    while hasattr(group, "commands"):
+        name, group, words = words[0], group.commands[words[0]], words[1:]
+    return group.make_context(name, words)
+
+
+def test_every_command_of_the_file_is_one(tmp_path: Path) -> None:
+    """No word is left in braces, and no option is unknown."""
+    runs, words = read(FILE)
+    for run in runs:
+        lines = list(commands(run, run.seeds[-1], runs, words, options(tmp_path)))
+        assert not any("{" in line for line in lines)
+        assert [parsed(line) for line in lines]
+
+
+def test_each_run_is_compared_with_one_that_there_is() -> None:
+    """And has a name of its own."""
+    runs, _ = read(FILE)
+    names = [run.name for run in runs]
+    assert len(set(names)) == len(names)
+    assert {run.versus for run in runs} <= {None, *names}
+
+
+def test_commands_that_were_run_are_not_run_again(tmp_path: Path) -> None:
+    """Nor are others taken for them."""
+    perform(tmp_path, ["--version"])
+    first = (tmp_path / "run.json").read_bytes()
+    perform(tmp_path, ["--version"])
+    assert (tmp_path / "run.json").read_bytes() == first
+    with pytest.raises(SystemExit, match="a run with other commands"):
+        perform(tmp_path, ["--help"])
+
+
+def finished(folder: Path, scores: dict[str, float]) -> None:
+    """What a run leaves."""
+    (folder / "test").mkdir(parents=True)
+    mean = sum(scores.values()) / len(scores)
+    per_query = {query: {"nDCG@10": score} for query, score in scores.items()}
+    system = {"name": "dense", "measures": {"nDCG@10": mean}, "per_query": per_query}
+    (folder / "test" / "results.json").write_bytes(orjson.dumps({"systems": [system]}))
+    (folder / "run.json").write_bytes(orjson.dumps({"commands": [{"command": "x", "seconds": 120.0}]}))
+
+
+def test_the_report_averages_seeds_and_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that has not finished is left out, and so is a comparison with it."""
+    runs = [
+        Run(name="a", commands=[]),
+        Run(name="b", commands=[], seeds=[0, 1], versus="a"),
+        Run(name="c", commands=[], versus="a"),
+    ]
+    queries = [f"q{number}" for number in range(20)]
+    finished(tmp_path / "a" / "0", dict.fromkeys(queries, 0.2))
+    finished(tmp_path / "b" / "0", dict.fromkeys(queries, 0.3))
+    finished(tmp_path / "b" / "1", dict.fromkeys(queries, 0.5))
+    show(runs, tmp_path, tmp_path / "report.json")
+    report = orjson.loads((tmp_path / "report.json").read_bytes())
+    assert report.keys() == {"a", "b"}
+    assert report["b"]["systems"]["dense"] == pytest.approx([0.3, 0.5])
+    assert report["b"]["against"]["difference"] == pytest.approx(0.2)
+    assert report["b"]["against"]["p"] < 0.001
+    assert report["b"]["minutes"] == 2.0
+    assert "0.4000" in capsys.readouterr().out
