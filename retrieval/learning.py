@@ -271,7 +271,8 @@ def _prepare_adore(
     progress: Progress,
 ) -> Prepared:
     from retrieval.training.gathering import first_alone, processes
-    from retrieval.training.recipes.adore import AdoreRecipe, frozen_evaluator
+    from retrieval.training.recipes.adore import AdoreRecipe
+    from retrieval.training.recipes.query_side import frozen_evaluator
 
     assert isinstance(settings, AdoreSettings)
     with first_alone(device):
