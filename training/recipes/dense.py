@@ -170,7 +170,7 @@ def _adapted(model: DualEncoder, settings: DenseSettings) -> DualEncoder:
     assert settings.lora
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        return model.with_lora(settings.lora)
+        return model.with_lora(settings.lora, **settings.adapters)
 
 
 def collected(
