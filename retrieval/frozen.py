@@ -1,4 +1,4 @@
-"""The index that ADORE searches while it trains: its documents stay as they are."""
+"""An index whose documents stay as they are while a query side is trained: ADORE's, or a router's."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -17,6 +17,7 @@ from retrieval.encoders.dense import check_card, load_encoder
 from retrieval.encoders.runtimes.precision import for_queries
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import ArtifactMissingError, InputError, ModelError
+from retrieval.explaining import with_terms
 from retrieval.fusion import Fusion, MinMax, fuse
 from retrieval.grouping import best_of_each
 from retrieval.index.artifact import PARTS
@@ -24,11 +25,14 @@ from retrieval.indexing import Index
 from retrieval.protocols import CalibratedReranker, Encoder, HasModel, SparseEncoder
 from retrieval.rerank.loading import load_reranker
 from retrieval.reranking import RERANK, Reranking, rerank
-from retrieval.types import EncoderCard, Hit, Hits, ModelUse, Signal, SparseVectors, TermSignal
+from retrieval.routing import ExpertRouter
+from retrieval.system_routing import SystemRouter, in_groups, open_router
+from retrieval.types import EncoderCard, Hit, Hits, ModelUse, Route, Signal, SparseVectors
 from retrieval.vectors import StoredQueries
 
 __all__ = [
     "HYBRID",
+    "ROUTED",
     "STAGES",
     "Retriever",
     "load_document_encoder",
@@ -43,19 +47,22 @@ STAGES = PARTS
 HYBRID = "hybrid"
 """Every part that the index has, fused."""
 
+ROUTED = "routed"
+"""What a router chooses for each query."""
+
 
 def parse_using(using: str) -> tuple[str, ...] | None:
-    """The stages that a mode of search names, one or several with `+` between them; None for `hybrid`, all there are.
+    """The stages that a mode of search names, with `+` between them; None for `hybrid`, all there are, and `routed`.
 
     Raises:
         InputError: one of them is no stage, or stands there twice.
     """
-    if using == HYBRID:
+    if using in (HYBRID, ROUTED):
         return None
     stages = tuple(using.split("+"))
     if not set(stages) <= set(STAGES) or len(set(stages)) < len(stages):
         raise InputError(
-            f"using must be one of {', '.join((*STAGES, HYBRID))}, or several as lexical+sparse; got {using!r}"
+            f"using must be one of {', '.join((*STAGES, HYBRID, ROUTED))}, or several as lexical+sparse; got {using!r}"
         )
     return stages
 
@@ -69,6 +76,7 @@ _CALIBRATING = Lock()
 _PASSAGES_PER_DOCUMENT = 4
 
 Filter = Mapping[str, Any]
+Allowed = NDArray[np.bool_] | None
 
 
 def load_query_encoder(index: Index, device: str | None = None, *, model: str | None = None) -> Encoder:
@@ -135,12 +143,13 @@ class Retriever:
 
     Args:
         index: an open index, or the path of one.
-        using: `lexical`, `sparse` or `dense`; several as `lexical+sparse`; or `hybrid`, all that the index holds. None
-            takes hybrid where the index holds several parts, else the one it has.
+        using: `lexical`, `sparse` or `dense`; several as `lexical+sparse`; `hybrid`, all that the index holds; or
+            `routed`. None takes hybrid where the index holds several parts, else the one it has.
         fusion: how several lists are put together; min-max sum by default.
         encoder: the query side of the dense part; None loads the model that the index was built with, at first use.
         sparse_encoder: that of the learned-sparse part, in the same way; or `StoredQueries`.
         rerank: a cross-encoder or set-encoder that orders the first hits anew: its name, or how to.
+        router: for `routed`, what chooses an expert or a system for each query, or its folder.
         by_document: of an index of passages, return the best passage of each document; k counts documents.
         device: torch's device for that model, and for the search of vectors; None takes a GPU where there is one.
         threads: cores for a batch; None takes all there are.
@@ -155,14 +164,20 @@ class Retriever:
         encoder: Encoder | None = None,
         sparse_encoder: SparseEncoder | StoredQueries | None = None,
         rerank: str | Reranking | None = None,
+        router: str | Path | ExpertRouter | SystemRouter | None = None,
         by_document: bool = False,
         device: str | None = None,
         threads: int | None = None,
     ) -> None:
         self.index = index if isinstance(index, Index) else Index.open(index)
         self.using = using or (HYBRID if len(self.index.parts) > 1 else self.index.parts[0])
+        if (self.using == ROUTED) != (router is not None):
+            raise InputError("routed search and a router go together", hint="--using routed --router DIR")
+        self.router = open_router(router, device) if isinstance(router, str | Path) else router
         self.stages = self._stages()
         self.fusion = fusion or MinMax()
+        if isinstance(self.router, ExpertRouter):
+            encoder = self.router
         if encoder and self.index.manifest.dense:
             check_card(encoder.card, self.index.manifest.dense.encoder)
         self._encoder = encoder
@@ -170,6 +185,8 @@ class Retriever:
             check_card(sparse_encoder.card, self.index.manifest.sparse.encoder)
         self._sparse_encoder = sparse_encoder
         self.reranking = Reranking(model=load_reranker(rerank, device=device)) if isinstance(rerank, str) else rerank
+        if isinstance(self.router, SystemRouter):
+            self.router.check(self.index.manifest, self.stages, self.reranking)
         if self.reranking and not self.index.manifest.stores_text:
             raise InputError(f"{self.index.path} keeps no texts, which reranking reads", hint="build it with texts")
         # In an index of whole documents there is nothing to group.
@@ -180,14 +197,21 @@ class Retriever:
         self._threads = threads or os.cpu_count() or 1
 
     def _stages(self) -> tuple[str, ...]:
-        """The stages to search with; an error if the index lacks one."""
+        """All stages to search with; an error if the index lacks one."""
+        if isinstance(self.router, ExpertRouter):
+            return self._stages_of("dense")
+        if isinstance(self.router, SystemRouter):
+            named = {stage for system in self.router.systems.values() for stage in self._stages_of(system.mode)}
+            return tuple(stage for stage in STAGES if stage in named)
+        return self._stages_of(self.using)
+
+    def _stages_of(self, using: str) -> tuple[str, ...]:
         parts = self.index.parts
-        wanted = parse_using(self.using) or (tuple(parts) if len(parts) > 1 else ("lexical", "dense"))
+        wanted = parse_using(using) or (tuple(parts) if len(parts) > 1 else ("lexical", "dense"))
         for name in wanted:
             if name not in parts:
                 raise ArtifactMissingError(
-                    f"{self.index.path} has no {name} part, which {self.using} search needs; "
-                    f"it has: {', '.join(parts)}",
+                    f"{self.index.path} has no {name} part, which {using} search needs; it has: {', '.join(parts)}",
                     hint=f"build it with one: --{name}" + (" MODEL" if name != "lexical" else ""),
                 )
         return wanted
@@ -210,6 +234,7 @@ class Retriever:
             **parts,
             **fusion,
             **({"rerank": self.reranking.settings} if self.reranking else {}),
+            **({"router": self.router.settings} if self.router else {}),
         }
 
     @property
@@ -236,36 +261,15 @@ class Retriever:
         """
         hits = self.search_batch([query], k, filter=filter)
         resolved = self.resolve(hits, 0)
-        return self._explained(query, hits.row(0)[0], resolved) if explain and "sparse" in self.stages else resolved
+        if explain and any("sparse" in hit.signals for hit in resolved):
+            return with_terms(self.index, self._query_side(), query, hits.row(0)[0], resolved)
+        return resolved
 
     async def asearch(
         self, query: str, k: int = 10, *, filter: Filter | None = None, explain: bool = False
     ) -> list[Hit]:
         """The same as `search`, in a thread, so that an event loop goes on meanwhile."""
         return await asyncio.to_thread(self.search, query, k, filter=filter, explain=explain)
-
-    def _explained(self, query: str, ordinals: NDArray[np.int64], hits: list[Hit]) -> list[Hit]:
-        """The hits, with what each token of the query's sparse vector added to them."""
-        assert self.index.sparse
-        if not query.strip():
-            return hits
-        weights = self._query_side().encode_queries([query]).row(0)
-        literal = getattr(self._sparse_encoder, "literal_tokens", None)
-        in_query = literal(query) if literal else None
-        explained = []
-        for ordinal, hit in zip(ordinals.tolist(), hits, strict=True):
-            has_text = literal is not None and self.index.manifest.stores_text
-            in_document = literal(self.index.documents[ordinal].contents) if literal and has_text else None
-            terms = {
-                token: TermSignal(
-                    score,
-                    None if in_query is None else token in in_query,
-                    None if in_document is None else token in in_document,
-                )
-                for token, score in self.index.sparse.contributions(weights, ordinal).items()
-            }
-            explained.append(replace(hit, terms=terms))
-        return explained
 
     def search_batch(
         self,
@@ -291,16 +295,39 @@ class Retriever:
             named = np.zeros(self.index.documents.rows, dtype=bool)
             named[self.index.documents.find(among)[1]] = True
             allowed = named if allowed is None else named & allowed
-        found = max(k, self.reranking.depth) if self.reranking else k
+        if not isinstance(self.router, SystemRouter):
+            return self._answered(queries, k, allowed, self.stages, self.reranking)
+        systems = self.router.systems
+
+        def answer(choice: str, some: Sequence[str]) -> Hits:
+            stages, reranking = self._stages_of(systems[choice].mode), systems[choice].reranking(self.reranking)
+            hits = self._answered(some, k, allowed, stages, reranking)
+            return hits if hits.signals else replace(hits, signals={stages[0]: hits.own_signals})
+
+        routes = self.router.routes(self.index, queries, allowed, self._threads)
+        return in_groups(queries, [route.choice for route in routes], answer, (*self.stages, RERANK))
+
+    def routes(self, queries: Sequence[str], *, filter: Filter | None = None) -> list[Route]:
+        """Who answers each query in a search with this filter, and why; nobody is asked without a router."""
+        if not isinstance(self.router, SystemRouter):
+            return self.router.routes(queries) if self.router else []
+        allowed = None if filter is None else self.index.documents.allowed(filter)
+        return self.router.routes(self.index, queries, allowed, self._threads)
+
+    def _answered(
+        self, queries: Sequence[str], k: int, allowed: Allowed, stages: Sequence[str], reranking: Reranking | None
+    ) -> Hits:
+        """Retrieve, fuse, rerank, cut."""
+        found = max(k, reranking.depth) if reranking else k
         if self._by_document:
-            hits = self._grouped(queries, found, allowed)
+            hits = self._grouped(queries, found, allowed, stages)
         else:
             # The same depth for every k, so that a smaller k gives the beginning of what a larger one does.
-            hits = self._ranked(queries, found, self.fusion.depth, allowed)
-        if self.reranking is None:
+            hits = self._ranked(queries, found, self.fusion.depth, allowed, stages)
+        if reranking is None:
             return hits
         self.calibrate()
-        return rerank(hits, queries, self._texts, self.reranking, stage=self.stages[0], k=k)
+        return rerank(hits, queries, self._texts, reranking, stage=stages[0], k=k)
 
     def calibrate(self) -> None:
         """Let a reranker in int8 see what the first stage finds, if it has seen none; the first search does so, too.
@@ -316,18 +343,18 @@ class Retriever:
     def _texts(self, ordinals: NDArray[np.int64]) -> list[str]:
         return [self.index.documents[int(ordinal)].contents for ordinal in ordinals]
 
-    def _ranked(self, queries: Sequence[str], k: int, depth: int, allowed: NDArray[np.bool_] | None) -> Hits:
+    def _ranked(self, queries: Sequence[str], k: int, depth: int, allowed: Allowed, stages: Sequence[str]) -> Hits:
         """Retrieve with each stage, fuse `depth` hits of each where there are several, cut."""
-        if len(self.stages) == 1:
-            return self._retrieve(self.stages[0], queries, k, allowed)
-        lists = {name: self._retrieve(name, queries, depth, allowed) for name in self.stages}
+        if len(stages) == 1:
+            return self._retrieve(stages[0], queries, k, allowed)
+        lists = {name: self._retrieve(name, queries, depth, allowed) for name in stages}
         return fuse(lists, self.fusion, k)
 
-    def _grouped(self, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
+    def _grouped(self, queries: Sequence[str], k: int, allowed: Allowed, stages: Sequence[str]) -> Hits:
         """The best passage of each of the best k documents: look deeper until there are k, or no more passages."""
         depth = _PASSAGES_PER_DOCUMENT * k
         while True:
-            passages = self._ranked(queries, depth, max(depth, self.fusion.depth), allowed)
+            passages = self._ranked(queries, depth, max(depth, self.fusion.depth), allowed, stages)
             hits = best_of_each(passages, self.index.documents.groups, k)
             if np.all((hits.counts == k) | (passages.counts < depth)):
                 return hits
@@ -342,7 +369,7 @@ class Retriever:
         """One query's hits of a batch, with their texts and signals."""
         return [self._hit(hits, query, i) for i in range(hits.counts[query])]
 
-    def _retrieve(self, stage: str, queries: Sequence[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
+    def _retrieve(self, stage: str, queries: Sequence[str], k: int, allowed: Allowed) -> Hits:
         if stage == "lexical":
             assert self.index.lexical
             return self.index.lexical.search(queries, k, self._threads, allowed)
@@ -357,7 +384,7 @@ class Retriever:
             getattr(hits, name)[asked] = getattr(found, name)
         return hits
 
-    def _search_sparse(self, queries: list[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
+    def _search_sparse(self, queries: list[str], k: int, allowed: Allowed) -> Hits:
         """Without queries, no model is loaded."""
         assert self.index.sparse
         vectors = self._query_side().encode_queries(queries) if queries else SparseVectors.of([])
@@ -369,7 +396,7 @@ class Retriever:
                 self._sparse_encoder = load_sparse_query_encoder(self.index, self._device)
         return self._sparse_encoder
 
-    def _search_dense(self, queries: list[str], k: int, allowed: NDArray[np.bool_] | None) -> Hits:
+    def _search_dense(self, queries: list[str], k: int, allowed: Allowed) -> Hits:
         """Without queries, no model is loaded."""
         assert self.index.dense
         vectors = np.empty((0, self.index.dense.dimensions), dtype=np.float32)

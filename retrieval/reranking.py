@@ -70,7 +70,7 @@ def rerank(hits: Hits, queries: Sequence[str], texts_of: TextsOf, how: Reranking
     """
     width = min(k, hits.ordinals.shape[1])
     made = Hits.empty(len(hits), width, ScoreKind.LOGIT)
-    before = hits.signals or {stage: _own(hits)}
+    before = hits.signals or {stage: hits.own_signals}
     signals = {name: Signals.empty(len(hits), width) for name in (*before, RERANK)}
     for query, scores in enumerate(_scores(hits, queries, texts_of, how)):
         read = len(scores)
@@ -88,13 +88,6 @@ def rerank(hits: Hits, queries: Sequence[str], texts_of: TextsOf, how: Reranking
         signals[RERANK].ranks[query, :kept] = np.arange(1, kept + 1)
         signals[RERANK].scores[query, :kept] = scores[order][:kept]
     return replace(made, signals=signals)
-
-
-def _own(hits: Hits) -> Signals:
-    """What a single stage said."""
-    there = np.arange(hits.ordinals.shape[1]) < hits.counts[:, None]
-    ranks = np.where(there, np.arange(1, hits.ordinals.shape[1] + 1), 0).astype(np.int32)
-    return Signals(ranks=ranks, scores=np.where(there, hits.scores, np.nan).astype(np.float32))
 
 
 def _behind(scores: NDArray[np.float32], count: int) -> NDArray[np.float32]:

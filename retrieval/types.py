@@ -16,6 +16,7 @@ __all__ = [
     "ModelUse",
     "Passage",
     "Query",
+    "Route",
     "ScoreKind",
     "Signal",
     "Signals",
@@ -28,7 +29,8 @@ class ScoreKind(StrEnum):
     """What a score means.
 
     A `rank_fusion` score comes from ranks alone and a `score_fusion` score from scores rescaled within one query's
-    lists: both order the hits of one query, and neither can be compared across queries or held to a threshold.
+    lists: both order the hits of one query, and neither can be compared across queries or held to a threshold. Nor can
+    `routed` ones: each query's are of the system that answered it.
     """
 
     BM25 = "bm25"
@@ -37,6 +39,7 @@ class ScoreKind(StrEnum):
     RANK_FUSION = "rank_fusion"
     SCORE_FUSION = "score_fusion"
     LOGIT = "logit"
+    ROUTED = "routed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,24 @@ class TermSignal:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """What a router made of one query.
+
+    Attributes:
+        choice: who answers: an expert, `base` where none is chosen, or a system.
+        scores: what was said of each of them: an expert's similarity, -inf where it has no pilot; of a system the
+            measure that is expected.
+        margin: by how much the best is above the next.
+        fallback: whether that was too little, so that the base answers.
+    """
+
+    choice: str
+    scores: Mapping[str, float]
+    margin: float
+    fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One answer to one query, with the document's text and what each stage said of it.
 
@@ -266,6 +287,13 @@ class Hits:
         """Query i's ordinals and scores, both (counts[i],)."""
         count = self.counts[i]
         return self.ordinals[i, :count], self.scores[i, :count]
+
+    @property
+    def own_signals(self) -> Signals:
+        """What a stage that found these by itself says of them: their ranks and scores."""
+        there = np.arange(self.ordinals.shape[1]) < self.counts[:, None]
+        ranks = np.where(there, np.arange(1, self.ordinals.shape[1] + 1), 0).astype(np.int32)
+        return Signals(ranks=ranks, scores=np.where(there, self.scores, np.nan).astype(np.float32))
 
     def rows(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Each query's ordinals and scores, in the order of the queries."""

@@ -32,7 +32,12 @@ MAY_IMPORT = {
     "building": WORDS | TEXTS | {"chunking", "encoding", "index", "vectors"},
     "describing": WORDS | {"building", "chunking", "index", "vectors"},
     "indexing": WORDS | TEXTS | {"building", "describing", "chunking", "index", "encoders", "vectors"},
-    "pipeline": WORDS | LISTS | {"calibrating", "index", "encoders", "indexing", "rerank", "vectors"},
+    "explaining": WORDS | {"index", "vectors"},
+    "routing": WORDS | {"encoders", "rerank"},
+    "system_routing": WORDS | {"index", "rerank", "reranking", "routing"},
+    "pipeline": WORDS
+    | LISTS
+    | {"calibrating", "explaining", "index", "encoders", "indexing", "rerank", "routing", "system_routing", "vectors"},
     # What a system costs is asked of the system.
     "costs": WORDS | {"encoding", "pipeline"},
     "frozen": WORDS | {"encoders", "indexing"},
@@ -61,6 +66,11 @@ MAY_IMPORT = {
     },
     "suites": WORDS | {"beir_eval", "cells"},
     "mining": WORDS | TEXTS | {"pipeline", "training", "beir_eval"},
+    "routers": WORDS
+    | TEXTS
+    | LISTS
+    | {"index", "encoders", "indexing", "rerank", "training", "beir_eval"}
+    | {"pipeline", "evaluating", "frozen", "learning", "routing", "system_routing"},
     # The front doors may import everything but each other.
     **dict.fromkeys(("cli", "serve", "integrations", "distributed"), None),
 }

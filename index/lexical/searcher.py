@@ -77,6 +77,13 @@ class LexicalSearcher:
         hits = Hits.empty(len(queries), min(k, self._rows), ScoreKind.BM25)
         return self._search.fill(hits, lambda part, mask: self.encode(queries[part], mask), threads, allowed)
 
+    def document_frequencies(self, query: str) -> NDArray[np.int64]:
+        """(m,) how many documents hold each of a query's m terms, in order; 0 for a term that none does."""
+        words = [word for word in self._analyzer.words(query) if self._analyzer.term(word) is not None]
+        numbers = [self._learn(word) for word in words]
+        counts = [int(np.diff(self.postings.starts.slice(n, n + 2))[0]) if n >= 0 else 0 for n in numbers]
+        return np.array(counts, dtype=np.int64)
+
     def encode(self, queries: Sequence[str], allowed: NDArray[np.bool_] = ALL) -> Queries:
         """The queries as the kernels take them; `allowed` as there."""
         compiled = len(queries) >= MANY_QUERIES and self._analyzer.settings.tokenizer == "words"

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from retrieval._version import __version__
-from retrieval.cli import encode, evaluate, index, mine, search, train
+from retrieval.cli import encode, evaluate, index, mine, router, search, train
 from retrieval.errors import FilterError, InputError, RetrievalError
 
 __all__ = ["app", "main"]
@@ -25,6 +25,7 @@ app.command("encode")(encode.encode)
 app.add_typer(evaluate.app, name="eval")
 app.command("mine")(mine.mine)
 app.add_typer(train.app, name="train")
+app.add_typer(router.app, name="router")
 
 
 def _show_version(value: bool) -> None:

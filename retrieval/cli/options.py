@@ -141,6 +141,22 @@ BudgetOption = Annotated[
         "--budget-ms", metavar="MS", help="Read as many of them as this time allows for a query.", show_default=False
     ),
 ]
+RouterOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="For --using routed, the router.", show_default=False)
+]
+
+
+class AggregateName(StrEnum):
+    MEAN = "mean"
+    MAX = "max"
+
+
+AggregateOption = Annotated[
+    AggregateName, typer.Option(help="Which of the similarities to an expert's pilots counts: their mean, or the most.")
+]
+MarginOption = Annotated[
+    float, typer.Option(help="By how much the best expert must be above the next, or the base answers.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Cores to use; all by default.", show_default=False)]
 PresetOption = Annotated[

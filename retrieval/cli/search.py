@@ -22,6 +22,7 @@ from retrieval.cli.options import (
     RerankDepthOption,
     RerankOption,
     RerankPrecisionOption,
+    RouterOption,
     ThreadsOption,
     WeightOption,
     make_fusion,
@@ -32,7 +33,8 @@ from retrieval.corpus import read_queries
 from retrieval.files import is_unicode, write_whole
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever, load_query_encoder, load_sparse_query_encoder
-from retrieval.types import Hit, Query, TermSignal
+from retrieval.system_routing import open_router
+from retrieval.types import Hit, Query, Route, TermSignal
 from retrieval.vectors import StoredQueries, read_vectors
 
 _SNIPPET = 200
@@ -60,7 +62,7 @@ def search(
     k: Annotated[int, typer.Option("-k", min=0, help="Hits per query.")] = 10,
     using: Annotated[
         str | None,
-        typer.Option(help="lexical, sparse, dense, some as lexical+sparse, or hybrid: all there are."),
+        typer.Option(help="lexical, sparse, dense, some as lexical+sparse, hybrid: all there are, or routed."),
     ] = None,
     fusion: FusionOption = FusionName.MINMAX,
     weight: WeightOption = None,
@@ -75,6 +77,7 @@ def search(
     rerank_depth: RerankDepthOption = 100,
     rerank_precision: RerankPrecisionOption = None,
     budget_ms: BudgetOption = None,
+    router: RouterOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each stage said of a hit.")] = False,
     json: JsonOption = False,
     queries: Annotated[
@@ -124,6 +127,7 @@ def search(
         rerank=make_reranking(
             rerank, rerank_depth, budget_ms, device, rerank_precision, [query.text for query in asked]
         ),
+        router=open_router(router, device, model=dense) if router else None,
         by_document=by is By.DOCUMENT,
         device=device,
         threads=threads,
@@ -132,9 +136,13 @@ def search(
         _write(_answers(retriever, asked, k, parse_filter(filter), RunFormat.JSONL if json else format, tag), out)
         return
     hits = retriever.search(query or "", k, filter=parse_filter(filter), explain=explain)
+    routes = retriever.routes([query or ""], filter=parse_filter(filter)) if explain else []
     if json:
-        print_json({"query": query, "using": retriever.using, "k": k, "hits": [asdict(hit) for hit in hits]})
+        told = {"route": asdict(routes[0])} if routes else {}
+        print_json({"query": query, "using": retriever.using, "k": k, **told, "hits": [asdict(hit) for hit in hits]})
         return
+    for route in routes:
+        _show_route(route)
     if not hits:
         say("no hits")
     for hit in hits:
@@ -183,6 +191,13 @@ def _show(hit: Hit, *, explain: bool) -> None:
         if len(hit.terms) > _TERMS:
             rest = sum(term.score for term in [*hit.terms.values()][_TERMS:])
             typer.echo(f"       and {len(hit.terms) - _TERMS} more tokens {rest:.4f}")
+
+
+def _show_route(route: Route) -> None:
+    """Who answers, and why."""
+    scores = ", ".join(f"{name} {score:.4f}" for name, score in route.scores.items())
+    why = ", too little" if route.fallback else ""
+    typer.echo(f"{route.choice} answers: {scores}; margin {route.margin:.4f}{why}")
 
 
 def _expansion(term: TermSignal) -> str:

@@ -38,6 +38,7 @@ from retrieval.cli.options import (
     RerankOption,
     RerankPrecisionOption,
     RestartOption,
+    RouterOption,
     RuntimeOption,
     SparseOption,
     SparseVectorsOption,
@@ -57,8 +58,11 @@ from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import InputError
 from retrieval.evaluating import evaluate, index_for
 from retrieval.indexing import Index
-from retrieval.pipeline import Retriever, load_query_encoder, load_sparse_query_encoder, parse_using
+from retrieval.pipeline import ROUTED, Retriever, load_query_encoder, load_sparse_query_encoder, parse_using
 from retrieval.protocols import SparseEncoder
+from retrieval.reranking import Reranking
+from retrieval.routing import ExpertRouter
+from retrieval.system_routing import SystemRouter, open_router
 from retrieval.vectors import StoredQueries, VectorFile
 
 _LANGUAGE = "english"
@@ -73,7 +77,7 @@ def run(
     using: Annotated[
         str,
         typer.Option(
-            metavar="NAMES", help="Systems: lexical, sparse, dense, lexical+sparse, ..., hybrid; with commas."
+            metavar="NAMES", help="Systems: lexical, sparse, dense, lexical+sparse, ..., hybrid, routed; with commas."
         ),
     ] = "lexical",
     index: Annotated[
@@ -97,6 +101,7 @@ def run(
     rerank: RerankOption = None,
     rerank_depth: RerankDepthOption = 100,
     rerank_precision: RerankPrecisionOption = None,
+    router: RouterOption = None,
     on_error: Annotated[OnErrorName, typer.Option(help="What to do with judgements that do not fit.")] = (
         OnErrorName.STOP
     ),
@@ -120,7 +125,7 @@ def run(
         return
     if root or jobs != 1:
         raise InputError("--data and --jobs are for a suite, which is a .toml")
-    names = _systems(using)
+    names = _systems(using, router)
     settings = make_fusion(fusion, weight, depth)
     chosen = split_measures(measures)  # an unknown one stops before an index is built
     collection = load_collection(data, split, on_error=on_error.value)
@@ -161,6 +166,7 @@ def run(
     reranking = make_reranking(
         rerank, rerank_depth, None, device, rerank_precision, [query.text for query in collection.queries]
     )
+    chosen_by = open_router(router, device, model=dense) if router else None
     # Collections judge documents, also where passages are indexed.
     retrievers = [
         Retriever(
@@ -170,11 +176,12 @@ def run(
             encoder=encoder,
             sparse_encoder=query_side,
             rerank=how,
+            router=chosen_by if name == ROUTED else None,
             by_document=True,
             threads=threads,
         )
         for name in names
-        for how in (None, *([reranking] if reranking else []))
+        for how in _ways(name, chosen_by, reranking)
     ]
     without_own = bool(fit.own) and not keep_self
     results = evaluate(
@@ -194,12 +201,20 @@ def run(
         show_results(collection, results)
 
 
-def _systems(using: str) -> list[str]:
+def _systems(using: str, router: Path | None) -> list[str]:
     """The names, each once; checked before an index is built for them."""
     names = list(dict.fromkeys(name.strip() for name in using.split(",")))
+    if (ROUTED in names) != (router is not None):
+        raise InputError("routed search and a router go together", hint="--using routed --router DIR")
     for name in names:
         parse_using(name)
     return names
+
+
+def _ways(name: str, router: ExpertRouter | SystemRouter | None, reranking: Reranking | None) -> list[Reranking | None]:
+    """Without a reranker, and with it; a router that says how deep to rerank has it always."""
+    always = name == ROUTED and isinstance(router, SystemRouter) and router.manifest.reranker is not None
+    return [reranking] if always or reranking is None else [None, reranking]
 
 
 def _needed(names: list[str], dense: str | None, sparse: object) -> set[str]:

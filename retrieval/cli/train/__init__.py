@@ -6,9 +6,10 @@ from retrieval.cli.train.dense import commands
 from retrieval.cli.train.fields import command_of
 from retrieval.cli.train.reranker import reranker
 from retrieval.cli.train.rounds import rounds
+from retrieval.cli.train.router import EXPERT_SKIPPED, router, system_router
 from retrieval.cli.train.splade import splade
 from retrieval.training.ranker_settings import CrossEncoderSettings, SetEncoderSettings
-from retrieval.training.settings import DataSettings, TrainerSettings
+from retrieval.training.settings import DataSettings, ExpertSettings, TrainerSettings
 
 __all__ = ["app"]
 
@@ -25,6 +26,8 @@ for name, settings, skip, told in (
 ):
     made = command_of(reranker, settings, TrainerSettings, DataSettings, skip=skip)
     app.command(name, help=told)(made)
+app.command("router")(command_of(router, ExpertSettings, TrainerSettings, DataSettings, skip=EXPERT_SKIPPED))
+app.command("system-router")(system_router)
 app.command("splade")(splade)
 app.command("rounds")(rounds)
 

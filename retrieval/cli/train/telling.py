@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from retrieval.training.dev import DevSet
     from retrieval.training.trainer import Outcome
 
-__all__ = ["draw_curves", "is_spokesman", "report", "tell", "use_threads"]
+__all__ = ["draw_curves", "is_spokesman", "report", "tell", "told_of", "use_threads"]
 
 
 def draw_curves(folder: Path) -> None:
@@ -52,7 +52,12 @@ def tell(outcome: "Outcome", *, json: bool) -> None:
     """What came of it."""
     if not is_spokesman():
         return
-    best = f", the best of step {outcome.best.step}: dev nDCG@10 {outcome.best.score:.4f}" if outcome.best else ""
-    say(f"{outcome.model}: {outcome.steps} steps{best}")
+    say(told_of(outcome))
     if json:
         print_json({"model": str(outcome.model), "steps": outcome.steps, "best": outcome.best})
+
+
+def told_of(outcome: "Outcome") -> str:
+    """A run, in a line."""
+    best = f", the best of step {outcome.best.step}: dev nDCG@10 {outcome.best.score:.4f}" if outcome.best else ""
+    return f"{outcome.model}: {outcome.steps} steps{best}"

@@ -1,0 +1,39 @@
+"""Two domains, one index of both, and a router between their experts, made once."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+pytest.importorskip("accelerate")
+pytest.importorskip("peft")
+
+import torch
+
+from retrieval.indexing import Index
+from retrieval.routers.expert_training import domains_of
+from retrieval.routers.experts import make_router
+from tests.retrieval.routers.making import MAKING, make_domain
+from tests.training.making import make_dense
+
+
+class World(NamedTuple):
+    """A base model, two domains, an index with a lexical part and a dense one by the base, and a router."""
+
+    model: Path
+    a: Path
+    b: Path
+    index: Path
+    router: Path
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("world")
+    torch.set_num_threads(1)
+    model = make_dense(folder / "model", dropout=0.0)
+    a, b = make_domain(folder / "a", (0, 1, 2)), make_domain(folder / "b", (3, 4, 5))
+    Index.build([a / "corpus.jsonl", b / "corpus.jsonl"], folder / "index", dense=str(model), device="cpu")
+    domains = domains_of([a, b], indexes=[folder / "index"])
+    make_router(domains, str(model), MAKING, folder / "router")
+    return World(model, a, b, folder / "index", folder / "router")
