@@ -93,6 +93,8 @@ def test_a_routed_search_is_that_of_the_expert(world: World) -> None:
     assert set(retriever.search(queries[0])[0].signals) == {"dense"}
     assert router.card.weights == load_encoder(str(world.model), device="cpu", precision="fp32").card.weights
     assert retriever.settings["router"]["kind"] == "experts"
+    fused = Retriever(world.index, using="hybrid", encoder=router, device="cpu").search(queries[0], 40)
+    assert {name for hit in fused for name in hit.signals} == {"lexical", "dense"}
 
 
 def test_a_batch_goes_through_the_base_and_through_each_expert_once(
