@@ -16,8 +16,9 @@ import orjson
 
 from retrieval.chunking import parse_chunking
 from retrieval.cli.console import print_table
+from retrieval.index_models import load_query_encoder
 from retrieval.indexing import Index
-from retrieval.pipeline import Retriever, load_query_encoder
+from retrieval.pipeline import Retriever
 from retrieval.types import Hit
 
 DEPTHS = (5, 10)

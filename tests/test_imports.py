@@ -32,12 +32,14 @@ MAY_IMPORT = {
     "building": WORDS | TEXTS | {"chunking", "encoding", "index", "vectors"},
     "describing": WORDS | {"building", "chunking", "index", "vectors"},
     "indexing": WORDS | TEXTS | {"building", "describing", "chunking", "index", "encoders", "vectors"},
+    "index_models": WORDS | {"encoders", "indexing"},
     "explaining": WORDS | {"index", "vectors"},
     "routing": WORDS | {"encoders", "rerank"},
     "system_routing": WORDS | {"index", "rerank", "reranking", "routing"},
     "pipeline": WORDS
     | LISTS
-    | {"calibrating", "explaining", "index", "encoders", "indexing", "rerank", "routing", "system_routing", "vectors"},
+    | {"calibrating", "explaining", "index", "index_models", "encoders", "indexing", "rerank", "routing"}
+    | {"system_routing", "vectors"},
     # What a system costs is asked of the system.
     "costs": WORDS | {"encoding", "pipeline"},
     "frozen": WORDS | {"encoders", "indexing"},
@@ -69,7 +71,7 @@ MAY_IMPORT = {
     "routers": WORDS
     | TEXTS
     | LISTS
-    | {"index", "encoders", "indexing", "rerank", "training", "beir_eval"}
+    | {"index", "index_models", "encoders", "indexing", "rerank", "training", "beir_eval"}
     | {"pipeline", "evaluating", "frozen", "learning", "routing", "system_routing"},
     # The front doors may import everything but each other.
     **dict.fromkeys(("cli", "serve", "integrations", "distributed"), None),

@@ -59,8 +59,8 @@ from retrieval.errors import CorpusError, InputError
 from retrieval.formats import STDIN
 from retrieval.index.dense.options import FLAT
 from retrieval.index.sparse.options import SparseOptions
+from retrieval.index_models import load_document_encoder
 from retrieval.indexing import Index
-from retrieval.pipeline import load_document_encoder
 from retrieval.protocols import Encoder, SparseEncoder
 from retrieval.vectors import VectorFile
 

@@ -31,8 +31,9 @@ from retrieval.cli.options import (
 )
 from retrieval.corpus import read_queries
 from retrieval.files import is_unicode, write_whole
+from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index
-from retrieval.pipeline import Retriever, load_query_encoder, load_sparse_query_encoder
+from retrieval.pipeline import Retriever
 from retrieval.system_routing import open_router
 from retrieval.types import Hit, Query, Route, TermSignal
 from retrieval.vectors import StoredQueries, read_vectors

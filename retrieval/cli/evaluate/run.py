@@ -57,8 +57,9 @@ from retrieval.encoders.dense import load_encoder
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import InputError
 from retrieval.evaluating import evaluate, index_for
+from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index
-from retrieval.pipeline import ROUTED, Retriever, load_query_encoder, load_sparse_query_encoder, parse_using
+from retrieval.pipeline import ROUTED, Retriever, parse_using
 from retrieval.protocols import SparseEncoder
 from retrieval.reranking import Reranking
 from retrieval.routing import ExpertRouter
