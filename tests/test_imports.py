@@ -86,7 +86,10 @@ NEURAL = {"retrieval.encoders.neural", "retrieval.rerank.neural", "retrieval.tra
 # Rules without any tensor: what they are imported for must not wait for torch, nor need it.
 PLAIN = {
     f"retrieval.training.{name}"
-    for name in ("audit", "duplicates", "log", "mining", "negatives", "plotting", "ranker_settings", "settings")
+    for name in (
+        *("audit", "duplicates", "log", "mining", "negatives", "plotting"),
+        *("expert_settings", "ranker_settings", "settings"),
+    )
 }
 FRONT_DOORS = {room for room, allowed in MAY_IMPORT.items() if allowed is None}
 

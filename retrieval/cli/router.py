@@ -36,7 +36,8 @@ from retrieval.rerank.router_files import ExpertsManifest, SystemsManifest, read
 from retrieval.routers.expert_training import Making, domains_of
 from retrieval.routing import ExpertRouter
 from retrieval.system_routing import open_router
-from retrieval.training.settings import DataSettings, ExpertSettings, TrainerSettings
+from retrieval.training.expert_settings import ExpertSettings
+from retrieval.training.settings import DataSettings, TrainerSettings
 
 app = typer.Typer(help="Routers: change, show and measure them.", no_args_is_help=True)
 

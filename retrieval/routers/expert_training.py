@@ -17,7 +17,8 @@ from retrieval.protocols import Progress, silent
 from retrieval.rerank.router_files import NAME, Expert
 from retrieval.routers.pilots import note_queries
 from retrieval.routing import BASE_NAME, adapters_of
-from retrieval.training.settings import DataSettings, ExpertSettings, TrainerSettings
+from retrieval.training.expert_settings import ExpertSettings
+from retrieval.training.settings import DataSettings, TrainerSettings
 
 if TYPE_CHECKING:
     from retrieval.training.data import TrainingData

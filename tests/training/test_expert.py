@@ -13,9 +13,10 @@ from retrieval.encoders.neural.dual import DualEncoder  # noqa: E402
 from retrieval.errors import InputError  # noqa: E402
 from retrieval.frozen import IndexedDocuments  # noqa: E402
 from retrieval.learning import read_data  # noqa: E402
+from retrieval.training.expert_settings import ExpertSettings  # noqa: E402
 from retrieval.training.losses.contrastive import contrastive  # noqa: E402
 from retrieval.training.recipes.expert import ExpertRecipe  # noqa: E402
-from retrieval.training.settings import DataSettings, ExpertSettings  # noqa: E402
+from retrieval.training.settings import DataSettings  # noqa: E402
 
 
 def test_the_loss_is_that_of_the_documents_that_the_index_has(collection: Path, dense: Path, tmp_path: Path) -> None:

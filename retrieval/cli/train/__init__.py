@@ -8,8 +8,9 @@ from retrieval.cli.train.reranker import reranker
 from retrieval.cli.train.rounds import rounds
 from retrieval.cli.train.router import EXPERT_SKIPPED, router, system_router
 from retrieval.cli.train.splade import splade
+from retrieval.training.expert_settings import ExpertSettings
 from retrieval.training.ranker_settings import CrossEncoderSettings, SetEncoderSettings
-from retrieval.training.settings import DataSettings, ExpertSettings, TrainerSettings
+from retrieval.training.settings import DataSettings, TrainerSettings
 
 __all__ = ["app"]
 

@@ -23,7 +23,8 @@ from retrieval.cli.train.dense import EpochsOption, StepsOption
 from retrieval.cli.train.telling import told_of, use_threads
 from retrieval.indexing import Index
 from retrieval.routers.expert_training import Making, domains_of
-from retrieval.training.settings import DataSettings, ExpertSettings, TrainerSettings
+from retrieval.training.expert_settings import ExpertSettings
+from retrieval.training.settings import DataSettings, TrainerSettings
 
 if TYPE_CHECKING:
     from retrieval.training.trainer import Outcome

@@ -5,7 +5,8 @@ import random
 from pathlib import Path
 
 from retrieval.routers.expert_training import Making
-from retrieval.training.settings import ExpertSettings, TrainerSettings
+from retrieval.training.expert_settings import ExpertSettings
+from retrieval.training.settings import TrainerSettings
 from tests.training.making import words
 
 MAKING = Making(
