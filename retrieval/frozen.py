@@ -49,6 +49,7 @@ class IndexedDocuments:
             raise ArtifactMissingError(f"{index.path} has no dense part", hint="build it with one: --dense MODEL")
         self._dense = index.dense
         self.fingerprint = index.manifest.fingerprint
+        self.dimensions = index.dense.dimensions
         self.encoder_digest = index.manifest.dense.encoder.document_weights or index.manifest.dense.encoder.weights
         places, ordinals = index.documents.find(ids)
         self._ordinals = np.full(len(ids), -1, dtype=np.int64)

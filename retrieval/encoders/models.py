@@ -79,7 +79,13 @@ def snapshot(model: str) -> tuple[Path, str | None]:
 
 def check_card(card: EncoderCard, expected: EncoderCard) -> None:
     """An error if an encoder's vectors cannot be compared with those of an index."""
-    if differences := card.differences(expected):
+    differences = card.differences(expected)
+    if differences == ["dimensions"]:
+        raise ModelError(
+            f"model {card.model!r} makes vectors of {card.dimensions} dimensions, the index has {expected.dimensions}",
+            hint=f"load_encoder(..., dimensions={expected.dimensions}); a router over experts needs an index of all",
+        )
+    if differences:
         first = differences[0]
         raise ModelError(
             f"model {card.model!r} is not the one the index was built with, {expected.model!r}: "

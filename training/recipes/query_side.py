@@ -28,6 +28,10 @@ class FrozenIndex(Protocol):
         """What tells it from another."""
 
     @property
+    def dimensions(self) -> int:
+        """Width of its vectors."""
+
+    @property
     def encoder_digest(self) -> str | None:
         """Of the weights that made its vectors."""
 
@@ -45,7 +49,8 @@ class QuerySideRecipe(DenseRecipe):
     """Trains a query side of its own; the index of the documents stays valid.
 
     Raises:
-        InputError: the index was not built with this model's document side, or has no positive of any query.
+        InputError: the index was not built with this model's document side, in all of its dimensions, or has no
+            positive of any query.
     """
 
     def __init__(
@@ -62,6 +67,11 @@ class QuerySideRecipe(DenseRecipe):
             raise InputError(
                 "the index was built with another model than the one to train",
                 hint="build it with this one: retrieval index build ... --dense MODEL; or --restart without --index",
+            )
+        if index.dimensions != model.dimensions:
+            raise InputError(
+                f"the index has {index.dimensions} of the {model.dimensions} dimensions of the model's vectors",
+                hint="build it without --dimensions",
             )
         super().__init__(model.with_query_side(), data, settings, folder=folder, progress=progress)
         self.origin["index"] = index.fingerprint

@@ -257,6 +257,17 @@ def test_a_router_for_another_model_is_refused(world: World, tmp_path: Path) -> 
         ExpertRouter.open(world.router, model=str(other), device="cpu")
 
 
+def test_an_index_of_fewer_dimensions_is_refused(world: World, tmp_path: Path) -> None:
+    """In search and in training: experts change all dimensions of a query's vector."""
+    encoder = load_encoder(str(world.model), device="cpu", dimensions=8)
+    index = Index.build(world.a / "corpus.jsonl", tmp_path / "index", dense=encoder)
+    with pytest.raises(ModelError, match="dimensions, the index has 8") as error:
+        Retriever(index, using="routed", router=world.router, device="cpu")
+    assert "a router over experts needs an index of all" in str(error.value.hint)
+    with pytest.raises(InputError, match="the index has 8 of the"):
+        make_router(domains_of([world.a], indexes=[index.path]), str(world.model), MAKING, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("harm", "kind", "said"),
     [
