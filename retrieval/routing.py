@@ -12,7 +12,7 @@ from retrieval.errors import InputError, ModelError
 from retrieval.files import sha256_of
 from retrieval.rerank.router_files import ADAPTERS, ExpertsManifest, PilotsFile, damaged, read_router
 from retrieval.rerank.routing import BASE, Aggregate, Choices, Pilots, choose, similarities
-from retrieval.types import EncoderCard, Route
+from retrieval.types import EncoderCard, ModelUse, Route
 
 __all__ = ["BASE_NAME", "ExpertRouter", "adapters_of", "check_base", "read_pilots"]
 
@@ -106,6 +106,11 @@ class ExpertRouter:
     def card(self) -> EncoderCard:
         """The base's, which encodes documents."""
         return self.encoder.card
+
+    @property
+    def use(self) -> ModelUse:
+        """How large the base is with its experts, and where it runs."""
+        return self.encoder.use
 
     @property
     def settings(self) -> dict[str, Any]:

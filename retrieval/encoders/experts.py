@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoders.dense import DenseEncoder
-from retrieval.types import EncoderCard
+from retrieval.types import EncoderCard, ModelUse
 
 __all__ = ["ExpertEncoder", "Single"]
 
@@ -57,6 +57,11 @@ class Single:
     def card(self) -> EncoderCard:
         """The base's: documents are encoded by it."""
         return self._encoder.card
+
+    @property
+    def use(self) -> ModelUse:
+        """How large the base is with all experts, and where it runs."""
+        return self._encoder.use
 
     def encode_documents(self, texts: Sequence[str], on_batch: Callable[[int], None]) -> NDArray[np.float32]:
         """By the base."""
