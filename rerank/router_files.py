@@ -114,6 +114,7 @@ class SystemsManifest(_Model):
         parts: how the parts of the index are made that the systems search.
         reranker: the settings of the model that reranks, if one does.
         queries: how many of each data set it learned from.
+        fingerprints: of the indexes that were searched.
     """
 
     format: int = FORMAT
@@ -127,6 +128,7 @@ class SystemsManifest(_Model):
     parts: dict[str, Any]
     reranker: dict[str, Any] | None = None
     queries: dict[str, int]
+    fingerprints: list[str]
 
     @property
     def names(self) -> list[str]:

@@ -4,7 +4,8 @@ Whatever is chosen, the lexical part is searched first, for a few hits: all feat
 from those. No other stage runs before the choice, so a query that lexical search serves as well never sees a model.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,19 @@ from retrieval.reranking import Reranking
 from retrieval.routing import ExpertRouter
 from retrieval.types import Hits, Route, ScoreKind, Signals
 
-__all__ = ["FEATURES", "System", "SystemRouter", "features_of", "in_groups", "open_router", "parse_system", "parts_of"]
+__all__ = [
+    "FEATURES",
+    "Router",
+    "System",
+    "SystemRouter",
+    "features_of",
+    "in_groups",
+    "open_router",
+    "parse_system",
+    "parts_of",
+]
+
+_LOG = logging.getLogger("retrieval")
 
 FEATURES = ("terms", "unknown", "mean_idf", "largest_idf", "hits", "best", "lead", "fall", "spread")
 """What is known of a query before it is routed.
@@ -121,6 +134,7 @@ class SystemRouter:
 
     def __init__(self, folder: Path, manifest: SystemsManifest) -> None:
         self.folder, self.manifest = folder, manifest
+        self._told = False
         self.systems = {name: parse_system(name) for name in manifest.names}
 
     @property
@@ -131,14 +145,17 @@ class SystemRouter:
     def check(self, manifest: Manifest, stages: Sequence[str], reranking: Reranking | None) -> None:
         """An error if an index, or a reranker, is not of the kind that the router was made for.
 
+        An index of documents that it has not learned from is of that kind; the log says so, once.
+
         Raises:
             InputError: the router says how many hits are reranked, and there is no model that does.
             ModelError: one of the index' parts is made otherwise, or that model is another one.
         """
-        if self.manifest.reranker and reranking is None:
+        made_with = self.manifest.reranker
+        if made_with and reranking is None:
             raise InputError(f"{self.folder}: the router says how deep to rerank, by a model", hint="--rerank MODEL")
-        if self.manifest.reranker and reranking and reranking.model.settings != self.manifest.reranker:
-            raise ModelError(f"{self.folder}: the router was made for another reranker, {self.manifest.reranker}")
+        if made_with and reranking and _model_of(reranking.model.settings) != _model_of(made_with):
+            raise ModelError(f"{self.folder}: the router was made for another reranker, {made_with}")
         there = parts_of(manifest, stages)
         for name, part in self.manifest.parts.items():
             if there.get(name) != part:
@@ -146,6 +163,9 @@ class SystemRouter:
                     f"{self.folder}: the router was made for an index whose {name} part is built otherwise",
                     hint="train a router for this index: retrieval train system-router",
                 )
+        if manifest.fingerprint not in self.manifest.fingerprints and not self._told:
+            self._told = True
+            _LOG.warning("%s: the router has not learned from this index' documents: scores may differ", self.folder)
 
     def routes(
         self, index: Artifact, queries: Sequence[str], allowed: NDArray[np.bool_] | None, threads: int
@@ -162,9 +182,16 @@ class SystemRouter:
         ]
 
 
-def open_router(
-    folder: str | Path, device: str | None = None, *, model: str | None = None
-) -> ExpertRouter | SystemRouter:
+def _model_of(settings: Mapping[str, Any]) -> Any:
+    """What tells a reranker from others, wherever it is and in whatever precision it runs."""
+    return settings.get("weights", settings)
+
+
+Router = ExpertRouter | SystemRouter
+"""What chooses who answers a query."""
+
+
+def open_router(folder: str | Path, device: str | None = None, *, model: str | None = None) -> Router:
     """The router of a folder, of whichever kind it is; `model` says where a base is now, if it has moved.
 
     Raises:

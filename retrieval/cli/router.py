@@ -154,6 +154,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write all of it here, each query's part too, as JSON.")
     ] = None,
+    dense: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Where the dense part's model is now, if it has moved.")
+    ] = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
@@ -161,7 +164,7 @@ def evaluate(
     """Compare the router with each expert or system, and with the best choice that there was for each query."""
     from retrieval.routers.evaluating import evaluate_router, rows_of
 
-    router = open_router(directory, device)
+    router = open_router(directory, device, model=dense)
     if isinstance(router, ExpertRouter) and rerank:
         raise InputError("--rerank is for a router over systems that says how deep to rerank")
     if isinstance(router, ExpertRouter):
@@ -174,6 +177,7 @@ def evaluate(
             router,
             pairs,
             reranking=make_reranking(rerank, 100, None, device, rerank_precision),
+            model=dense,
             keep_self=keep_self,
             device=device,
             threads=threads,

@@ -17,7 +17,7 @@ from retrieval.reranking import Reranking
 from retrieval.routers.pilots import MEASURE
 from retrieval.routers.systems import query_sides, retrievers_of, search_queries
 from retrieval.routing import BASE_NAME, ExpertRouter
-from retrieval.system_routing import SystemRouter
+from retrieval.system_routing import Router
 from retrieval.types import Route
 
 __all__ = ["Answers", "evaluate_router", "report_of", "rows_of"]
@@ -47,10 +47,11 @@ class Answers:
 
 
 def evaluate_router(
-    router: ExpertRouter | SystemRouter,
+    router: Router,
     data: Sequence[tuple[Collection, Index]],
     *,
     reranking: Reranking | None = None,
+    model: str | None = None,
     keep_self: bool = False,
     progress: Progress = silent,
     **given: Any,
@@ -61,6 +62,7 @@ def evaluate_router(
         router: of either kind.
         data: collections and indexes of their documents.
         reranking: the model that reranks, where the router was made with one.
+        model: for a router over systems, where the dense part's model is now, if it has moved.
         keep_self: keep a document whose id is the query's.
         progress: told of collections.
         given: device and threads, as `Retriever` takes them.
@@ -73,7 +75,7 @@ def evaluate_router(
     """
     parts = []
     for number, (collection, index) in enumerate(data):
-        answers = _answers(router, collection, index, reranking, given, keep_self=keep_self)
+        answers = _answers(router, collection, index, reranking, given, model=model, keep_self=keep_self)
         ids = [query.id for query in collection.queries]
         parts.append({"name": collection.name, "split": collection.split, **report_of(answers, ids)})
         progress("data sets", number + 1, len(data))
@@ -81,12 +83,13 @@ def evaluate_router(
 
 
 def _answers(
-    router: ExpertRouter | SystemRouter,
+    router: Router,
     collection: Collection,
     index: Index,
     reranking: Reranking | None,
     given: Mapping[str, Any],
     *,
+    model: str | None,
     keep_self: bool,
 ) -> Answers:
     sides: dict[str, Any] = {}
@@ -99,7 +102,7 @@ def _answers(
         base = BASE_NAME
     else:
         names, base = router.manifest.names, router.manifest.base
-        sides = query_sides(index, names, given.get("device"))
+        sides = query_sides(index, names, given.get("device"), model=model)
         retrievers = retrievers_of(index, names, reranking, **given, **sides)
     own = Retriever(index, using=ROUTED, router=router, rerank=reranking, by_document=True, **given, **sides)
     found = {name: search_queries(collection, retriever, keep_self=keep_self) for name, retriever in retrievers.items()}

@@ -145,17 +145,21 @@ def make_system_router(
         found.append(_scored(folder, split, retrievers, out, restart=restart))
         progress("data sets", number + 1, len(folders))
     parts = _parts(indexes, sorted(stages))
-    made = _manifest(names, found, parts, reranking, tolerance)
+    fingerprints = list(dict.fromkeys(index.manifest.fingerprint for index in indexes))
+    made = _manifest(names, found, parts, reranking, tolerance, fingerprints)
     write_router(out, made)
     return made
 
 
-def query_sides(index: Index, names: Sequence[str], device: str | None) -> dict[str, Any]:
-    """The encoders that some systems need, as `Retriever` takes them: loaded once for all, and before time is taken."""
+def query_sides(index: Index, names: Sequence[str], device: str | None, *, model: str | None = None) -> dict[str, Any]:
+    """The encoders that some systems need, as `Retriever` takes them: loaded once for all, and before time is taken.
+
+    `model` says where the dense part's is now, if it has moved.
+    """
     needed = {stage for name in names for stage in parse_using(parse_system(name).mode) or index.parts}
     sides: dict[str, Any] = {}
     if "dense" in needed and index.dense:
-        sides["encoder"] = load_query_encoder(index, device)
+        sides["encoder"] = load_query_encoder(index, device, model=model)
     if "sparse" in needed and index.sparse:
         sides["sparse_encoder"] = load_sparse_query_encoder(index, device)
     return sides
@@ -227,6 +231,7 @@ def _manifest(
     parts: Mapping[str, Any],
     reranking: Reranking | None,
     tolerance: float,
+    fingerprints: list[str],
 ) -> SystemsManifest:
     sizes = np.array([len(one["features"]) for one in found])
     if sizes.sum() < _LEAST:
@@ -248,6 +253,7 @@ def _manifest(
         parts=dict(parts),
         reranker=reranking.model.settings if reranking else None,
         queries={Path(one["about"]["data"]).name: len(one["features"]) for one in found},
+        fingerprints=fingerprints,
     )
 
 

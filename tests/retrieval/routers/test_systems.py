@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,6 +162,7 @@ def test_how_deep_to_rerank_is_chosen_too(index: Index, tmp_path: Path) -> None:
         parts={},
         reranker=model.settings,
         queries={},
+        fingerprints=[index.manifest.fingerprint],
     )
     write_router(tmp_path, manifest)
     retriever = Retriever(
@@ -179,6 +181,48 @@ def test_how_deep_to_rerank_is_chosen_too(index: Index, tmp_path: Path) -> None:
     other.settings = {"kind": "other"}
     with pytest.raises(ModelError, match="another reranker"):
         Retriever(index, using="routed", router=tmp_path, rerank=Reranking(model=other))
+
+
+def test_a_reranker_is_known_by_its_weights(index: Index, router: Path) -> None:
+    """Wherever it is, and in whatever precision it runs."""
+    manifest = open_router(router).manifest.model_copy(update={"reranker": {"model": "here", "weights": "w"}})
+    moved, other = ByLength(), ByLength()
+    moved.settings = {"model": "there", "weights": "w", "precision": "bfloat16"}
+    other.settings = {"model": "here", "weights": "v"}
+    opened = SystemRouter(router, manifest)
+    opened.check(index.manifest, ["lexical", "dense"], Reranking(model=moved))
+    with pytest.raises(ModelError, match="another reranker"):
+        opened.check(index.manifest, ["lexical", "dense"], Reranking(model=other))
+
+
+def test_an_index_of_other_documents_is_told_of_once(
+    data: Path, index: Index, router: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be searched; one that the router has learned from is not mentioned."""
+    fewer = [json.loads(line) for line in (data / "corpus.jsonl").read_text().splitlines()][:30]
+    model = index.manifest.dense.encoder.model
+    other = Index.build([{"id": one["_id"], "text": one["text"]} for one in fewer], tmp_path / "other", dense=model)
+    opened = open_router(router)
+    Retriever(index, using="routed", router=opened)
+    assert not caplog.messages
+    for _ in range(2):
+        assert Retriever(other, using="routed", router=opened, device="cpu").search("d0x1")
+    assert [text for text in caplog.messages if "has not learned from this index" in text] == caplog.messages[:1]
+
+
+def test_a_model_that_has_moved_is_named(data: Path, index: Index, router: Path, tmp_path: Path) -> None:
+    """Where the index' own name for it leads nowhere."""
+    model = Path(index.manifest.dense.encoder.model)
+    moved = shutil.copytree(model, tmp_path / "moved")
+    pair = [(load_collection(data, "test"), index)]
+    aside = model.rename(tmp_path / "aside")
+    try:
+        with pytest.raises(ModelError):
+            evaluate_router(open_router(router), pair, device="cpu", threads=1)
+        report = evaluate_router(open_router(router), pair, model=str(moved), device="cpu", threads=1)
+    finally:
+        aside.rename(model)
+    assert report["datasets"][0]["queries"] == 16
 
 
 def test_an_interrupted_run_goes_on(data: Path, index: Index, router: Path, tmp_path: Path) -> None:
