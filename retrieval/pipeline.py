@@ -25,7 +25,7 @@ from retrieval.protocols import CalibratedReranker, Encoder, HasModel, SparseEnc
 from retrieval.rerank.loading import load_reranker
 from retrieval.reranking import RERANK, Reranking, rerank
 from retrieval.routing import ExpertRouter
-from retrieval.system_routing import SystemRouter, in_groups, open_router
+from retrieval.system_routing import Router, SystemRouter, in_groups, open_router
 from retrieval.types import Hit, Hits, ModelUse, Route, Signal, SparseVectors
 from retrieval.vectors import StoredQueries
 
@@ -48,17 +48,17 @@ ROUTED = "routed"
 
 
 def parse_using(using: str) -> tuple[str, ...] | None:
-    """The stages that a mode of search names, with `+` between them; None for `hybrid`, all there are, and `routed`.
+    """The stages that a mode of search names, with `+` between them; None for `hybrid`, all there are.
 
     Raises:
         InputError: one of them is no stage, or stands there twice.
     """
-    if using in (HYBRID, ROUTED):
+    if using == HYBRID:
         return None
     stages = tuple(using.split("+"))
     if not set(stages) <= set(STAGES) or len(set(stages)) < len(stages):
         raise InputError(
-            f"using must be one of {', '.join((*STAGES, HYBRID, ROUTED))}, or several as lexical+sparse; got {using!r}"
+            f"using must be one of {', '.join((*STAGES, HYBRID))}, or several as lexical+sparse; got {using!r}"
         )
     return stages
 
@@ -101,7 +101,7 @@ class Retriever:
         encoder: Encoder | None = None,
         sparse_encoder: SparseEncoder | StoredQueries | None = None,
         rerank: str | Reranking | None = None,
-        router: str | Path | ExpertRouter | SystemRouter | None = None,
+        router: str | Path | Router | None = None,
         by_document: bool = False,
         device: str | None = None,
         threads: int | None = None,

@@ -1,5 +1,6 @@
 """`retrieval eval run`: systems that search an index are measured on a test collection."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,7 +64,7 @@ from retrieval.pipeline import ROUTED, Retriever, parse_using
 from retrieval.protocols import SparseEncoder
 from retrieval.reranking import Reranking
 from retrieval.routing import ExpertRouter
-from retrieval.system_routing import SystemRouter, open_router
+from retrieval.system_routing import Router, SystemRouter, open_router
 from retrieval.vectors import StoredQueries, VectorFile
 
 _LANGUAGE = "english"
@@ -136,15 +137,16 @@ def run(
         )
     if index and (precision, runtime, dimensions, batch_tokens) != (None, None, None, None):
         raise InputError("--precision, --runtime, --dimensions and --batch-tokens are for a new index")
+    chosen_by = open_router(router, device, model=dense) if router else None
     source: SparseEncoder | VectorFile | None = None
     built: BuildTime | None = None
     if index:
         opened = Index.open(index)
-        needed = {stage for name in names for stage in parse_using(name) or opened.parts}
+        needed = _stages([name for name in names if not _encodes_itself(name, chosen_by)], chosen_by, opened.parts)
         encoder = load_query_encoder(opened, device, model=dense) if "dense" in needed else None
         ids = opened.documents.all_document_ids()
     else:
-        needed = _needed(names, dense, sparse or sparse_vectors)
+        needed = _needed(names, chosen_by, dense, sparse or sparse_vectors)
         encoding = encoding_options(device, precision, runtime, batch_tokens)
         encoder = load_encoder(dense, dimensions=dimensions, **encoding) if dense else None
         given = sparse_source(sparse, sparse_vectors)
@@ -167,7 +169,6 @@ def run(
     reranking = make_reranking(
         rerank, rerank_depth, None, device, rerank_precision, [query.text for query in collection.queries]
     )
-    chosen_by = open_router(router, device, model=dense) if router else None
     # Collections judge documents, also where passages are indexed.
     retrievers = [
         Retriever(
@@ -208,23 +209,36 @@ def _systems(using: str, router: Path | None) -> list[str]:
     if (ROUTED in names) != (router is not None):
         raise InputError("routed search and a router go together", hint="--using routed --router DIR")
     for name in names:
-        parse_using(name)
+        if name != ROUTED:
+            parse_using(name)
     return names
 
 
-def _ways(name: str, router: ExpertRouter | SystemRouter | None, reranking: Reranking | None) -> list[Reranking | None]:
+def _stages(names: Sequence[str], router: Router | None, there: Sequence[str]) -> set[str]:
+    """What these systems search with, where these stages are there."""
+    modes = set(names) - {ROUTED}
+    if ROUTED in names:
+        modes |= {system.mode for system in router.systems.values()} if isinstance(router, SystemRouter) else {"dense"}
+    return {stage for mode in modes for stage in parse_using(mode) or there}
+
+
+def _encodes_itself(name: str, router: Router | None) -> bool:
+    return name == ROUTED and isinstance(router, ExpertRouter)
+
+
+def _ways(name: str, router: Router | None, reranking: Reranking | None) -> list[Reranking | None]:
     """Without a reranker, and with it; a router that says how deep to rerank has it always."""
     always = name == ROUTED and isinstance(router, SystemRouter) and router.manifest.reranker is not None
     return [reranking] if always or reranking is None else [None, reranking]
 
 
-def _needed(names: list[str], dense: str | None, sparse: object) -> set[str]:
+def _needed(names: Sequence[str], router: Router | None, dense: str | None, sparse: object) -> set[str]:
     """The parts that a new index must have for these systems; an error if nothing says what makes one of them."""
-    given = {"lexical", *(["dense"] if dense else []), *(["sparse"] if sparse else [])}
-    needed = {stage for name in names for stage in parse_using(name) or (given if len(given) > 1 else {"dense"})}
-    if "dense" in needed - given:
+    given = ["lexical", *(["dense"] if dense else []), *(["sparse"] if sparse else [])]
+    needed = _stages(names, router, given if len(given) > 1 else ["dense"])
+    if "dense" in needed - {*given}:
         raise InputError("dense search needs a model", hint="name one: --dense minilm")
-    if "sparse" in needed - given:
+    if "sparse" in needed - {*given}:
         raise InputError(
             "sparse search needs a model or vectors", hint="name one: --sparse MODEL, --sparse-vectors FILE"
         )

@@ -88,6 +88,31 @@ def test_a_router_over_systems(cli: Cli, task: Path) -> None:
     assert "ms/query" in report.out
 
 
+def test_models_that_no_route_leads_to_are_not_asked_for(cli: Cli, task: Path) -> None:
+    """Such as that of sparse vectors that came from elsewhere; one that has moved is named, where it is needed."""
+    vectors = [{"id": f"{name}-d{n}", "vector": {"sun": n + 1}} for name in "ab" for n in range(30)]
+    (task / "vectors.jsonl").write_text("".join(json.dumps(one) + "\n" for one in vectors))
+    corpora, dense = (task / "a" / "corpus.jsonl", task / "b" / "corpus.jsonl"), ("--dense", task / "base")
+    given = (*dense, "--sparse-vectors", task / "vectors.jsonl", "--device", "cpu")
+    assert cli("index", "build", *corpora, "--out", task / "full", *given).code == 0
+    index = ("--index", task / "full")
+    train = ("train", "system-router", task / "a", *index, "--using", "lexical,lexical+dense", "--device", "cpu")
+    assert cli(*train, "--out", task / "systems").code == 0
+    train = ("train", "router", task / "a", *index, "--model", task / "base", *SMALL)
+    assert cli(*train, "--out", task / "experts").code == 0
+    for router in ("systems", "experts"):
+        run = ("eval", "run", task / "a", *index, "--using", "routed", "--router", task / router, "--on-error", "skip")
+        answer = cli(*run, "--out", task / "results", "--device", "cpu", "--json")
+        assert answer.code == 0, answer.err
+        assert answer.json["systems"][0]["cost"]["parameters"] > 0
+        assert "has not learned" not in answer.err
+    moved = (task / "base").rename(task / "moved")
+    for router in ("systems", "experts"):
+        measured = ("router", "eval", task / router, task / "a", *index, "--device", "cpu")
+        assert cli(*measured).code == 1
+        assert cli(*measured, "--dense", moved).code == 0
+
+
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
@@ -108,6 +133,7 @@ def test_a_router_over_systems(cli: Cli, task: Path) -> None:
             2,
             "using must be one of",
         ),
+        (("mine", "{task}/a", "--index", "{task}/index", "--using", "routed", "--out", "{task}/o"), 2, "using must be"),
     ],
 )
 def test_what_cannot_be_ends_with_a_line(cli: Cli, task: Path, command: tuple[str, ...], code: int, said: str) -> None:
