@@ -11,7 +11,7 @@ from retrieval._version import __version__
 if TYPE_CHECKING:
     from retrieval.chunking import ByHeadings, BySentences, ByWords
     from retrieval.errors import RetrievalError
-    from retrieval.evaluating import evaluate
+    from retrieval.evaluating.running import evaluate
     from retrieval.fusion import MinMax, ReciprocalRank, ZScore
     from retrieval.index.dense.options import DenseOptions
     from retrieval.index.lexical.analyzer import AnalyzerSettings
@@ -77,7 +77,7 @@ _HOMES = {
     "StoredQueries": "retrieval.vectors",
     "VectorFile": "retrieval.vectors",
     "ZScore": "retrieval.fusion",
-    "evaluate": "retrieval.evaluating",
+    "evaluate": "retrieval.evaluating.running",
 }
 
 

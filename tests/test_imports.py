@@ -40,39 +40,16 @@ MAY_IMPORT = {
     | LISTS
     | {"calibrating", "explaining", "index", "index_models", "encoders", "indexing", "rerank", "routing"}
     | {"system_routing", "vectors"},
-    # What a system costs is asked of the system.
-    "costs": WORDS | {"encoding", "pipeline"},
-    "frozen": WORDS | {"encoders", "indexing"},
-    "learning": WORDS | TEXTS | {"encoders", "frozen", "beir_eval", "training", "rerank"},
-    "learning_rerankers": WORDS | {"beir_eval", "learning", "rerank", "training"},
-    "rounds": WORDS | {"learning", "training"},
+    "learning": WORDS | TEXTS | {"encoders", "indexing", "pipeline", "beir_eval", "training", "rerank"},
     "evaluating": WORDS
     | TEXTS
     | LISTS
-    | {"costs", "describing", "index", "encoders", "indexing", "pipeline", "beir_eval", "vectors"},
-    # A suite's parts run what one command runs, in processes of their own.
-    "cells": WORDS
-    | TEXTS
-    | LISTS
-    | {
-        "beir_eval",
-        "costs",
-        "describing",
-        "encoders",
-        "evaluating",
-        "index",
-        "indexing",
-        "pipeline",
-        "rerank",
-        "vectors",
-    },
-    "suites": WORDS | {"beir_eval", "cells"},
-    "mining": WORDS | TEXTS | {"pipeline", "training", "beir_eval"},
+    | {"describing", "encoding", "index", "encoders", "indexing", "pipeline", "rerank", "beir_eval", "vectors"},
     "routers": WORDS
     | TEXTS
     | LISTS
     | {"index", "index_models", "encoders", "indexing", "rerank", "training", "beir_eval"}
-    | {"pipeline", "evaluating", "frozen", "learning", "routing", "system_routing"},
+    | {"pipeline", "evaluating", "learning", "routing", "system_routing"},
     # The front doors may import everything but each other.
     **dict.fromkeys(("cli", "serve", "integrations", "distributed"), None),
 }

@@ -51,7 +51,7 @@ class Ours(Engine):
     def ndcg(self, data: Path) -> float:
         """nDCG@10 on the test split of a folder in BEIR's layout."""
         from retrieval.beir_eval.datasets import load_collection
-        from retrieval.evaluating import evaluate
+        from retrieval.evaluating.running import evaluate
 
         results = evaluate(load_collection(data), [self._retriever], measures=["nDCG@10"])
         return results[0].measures["nDCG@10"]

@@ -25,8 +25,8 @@ from retrieval.errors import InputError
 from retrieval.fusion import Fusion
 from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index
-from retrieval.mining import IndexSource, MiningReport, RunSource, Source
-from retrieval.mining import mine as mine_into
+from retrieval.learning.mining import IndexSource, MiningReport, RunSource, Source
+from retrieval.learning.mining import mine as mine_into
 from retrieval.pipeline import Retriever, parse_using
 from retrieval.protocols import SparseEncoder
 from retrieval.training.mining import MiningSettings, Scorer

@@ -11,8 +11,8 @@ import orjson
 
 from retrieval.errors import InputError, TrainingError
 from retrieval.files import sha256_of, write_whole
-from retrieval.frozen import IndexedDocuments, index_of
-from retrieval.learning import each_epoch, read_data
+from retrieval.learning.dense import each_epoch, read_data
+from retrieval.learning.frozen import IndexedDocuments, index_of
 from retrieval.protocols import Progress, silent
 from retrieval.rerank.router_files import NAME, Expert
 from retrieval.routers.pilots import note_queries
@@ -109,7 +109,7 @@ def trained_expert(
     Raises:
         TrainingError: one was begun there with other settings; see also `retrieval.training.trainer.train`.
         CollectionError, CorpusError: the domain's data cannot be read.
-        InputError, ModelError: see `retrieval.learning.learn`.
+        InputError, ModelError: see `retrieval.learning.dense.learn`.
     """
     _claim(out / "experts" / domain.name, _about(domain, model, making))
     data, sets = read_data([domain.folder], replace(making.given, negatives=[*domain.negatives]), making.settings.seed)

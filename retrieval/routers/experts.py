@@ -16,7 +16,7 @@ from pathlib import Path
 
 from retrieval.encoders.experts import ExpertEncoder
 from retrieval.errors import InputError
-from retrieval.learning import needs_torch
+from retrieval.learning.dense import needs_torch
 from retrieval.protocols import Progress, silent
 from retrieval.rerank.router_files import ROUTER, Expert, ExpertsManifest, PilotsFile, read_router, write_router
 from retrieval.rerank.routing import Aggregate

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from retrieval.beir_eval.datasets import Collection, check_fit, load_collection
 from retrieval.encoders.experts import ExpertEncoder, Single
 from retrieval.errors import CollectionError
-from retrieval.evaluating import evaluate
+from retrieval.evaluating.running import evaluate
 from retrieval.files import write_whole
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from retrieval.beir_eval.datasets import Collection, check_fit, load_collection
 from retrieval.errors import CollectionError, InputError, MissingExtraError
-from retrieval.evaluating import evaluate
+from retrieval.evaluating.running import evaluate
 from retrieval.files import write_whole
 from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index
-from retrieval.learning import read_data
+from retrieval.learning.dense import read_data
 from retrieval.pipeline import Retriever, parse_using
 from retrieval.protocols import Progress, silent
 from retrieval.rerank.router_files import ROUTER, System, SystemsManifest, write_router

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from retrieval.learning import METHODS, learn, read_data
+from retrieval.learning.dense import METHODS, learn, read_data
 from retrieval.protocols import Progress, silent
 from retrieval.rerank.neural.cross_encoder import CrossEncoder
 from retrieval.training.log import read_log

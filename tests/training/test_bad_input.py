@@ -16,7 +16,7 @@ pytest.importorskip("accelerate")
 pytest.importorskip("peft")
 
 from retrieval.errors import CollectionError, CorpusError, InputError, ModelError, RetrievalError, TrainingError  # noqa: E402
-from retrieval.learning import METHODS, learn, read_data  # noqa: E402
+from retrieval.learning.dense import METHODS, learn, read_data  # noqa: E402
 from retrieval.rerank.neural.cross_encoder import CrossEncoder  # noqa: E402
 from retrieval.training.data import Sources, read_training_data  # noqa: E402
 from retrieval.training.settings import DataSettings, check_negatives  # noqa: E402

@@ -16,7 +16,7 @@ import retrieval  # noqa: E402
 from retrieval.encoders.dense import load_encoder  # noqa: E402
 from retrieval.encoders.neural.dual import DualEncoder  # noqa: E402
 from retrieval.errors import InputError, ModelError  # noqa: E402
-from retrieval.learning import METHODS, learn, read_data  # noqa: E402
+from retrieval.learning.dense import METHODS, learn, read_data  # noqa: E402
 from retrieval.rerank.neural.cross_encoder import CrossEncoder  # noqa: E402
 from retrieval.training.dev import load_dev_set  # noqa: E402
 from retrieval.training.log import read_log  # noqa: E402

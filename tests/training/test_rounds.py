@@ -9,7 +9,7 @@ pytest.importorskip("accelerate")
 
 from retrieval.encoders.neural.dual import DualEncoder  # noqa: E402
 from retrieval.errors import InputError, TrainingError  # noqa: E402
-from retrieval.rounds import read_job, run_job  # noqa: E402
+from retrieval.learning.rounds import read_job, run_job  # noqa: E402
 from retrieval.training.log import read_log  # noqa: E402
 from retrieval.training.plotting import plot_log  # noqa: E402
 from tests.training.test_dense import score  # noqa: E402

@@ -52,12 +52,12 @@ from retrieval.cli.options import (
     sparse_source,
 )
 from retrieval.corpus import read_documents
-from retrieval.costs import BuildTime
 from retrieval.describing import machine
 from retrieval.encoders.dense import load_encoder
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import InputError
-from retrieval.evaluating import evaluate, index_for
+from retrieval.evaluating.costs import BuildTime
+from retrieval.evaluating.running import evaluate, index_for
 from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index
 from retrieval.pipeline import ROUTED, Retriever, parse_using

@@ -8,11 +8,11 @@ import typer
 
 from retrieval.beir_eval.leaderboard.data import read_scores
 from retrieval.beir_eval.suites import read_suite
-from retrieval.cells import Cell, Place
 from retrieval.cli.console import print_json, print_table, progress, say
 from retrieval.cli.options import OnErrorName
 from retrieval.errors import InputError
-from retrieval.suites import cells_of, run_suite
+from retrieval.evaluating.cells import Cell, Place
+from retrieval.evaluating.suites import cells_of, run_suite
 
 __all__ = ["JobsOption", "RootOption", "run_file"]
 

@@ -12,7 +12,7 @@ from retrieval.cli.console import progress
 from retrieval.cli.options import JsonOption, RestartOption, ThreadsOption
 from retrieval.cli.train.fields import command_of
 from retrieval.cli.train.telling import draw_curves, report, tell, use_threads
-from retrieval.learning import METHODS, learn, needs_torch, read_data
+from retrieval.learning.dense import METHODS, learn, needs_torch, read_data
 from retrieval.training.plotting import needs_matplotlib
 from retrieval.training.settings import DataSettings, DenseSettings, TrainerSettings, check_negatives
 

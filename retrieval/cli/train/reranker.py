@@ -12,8 +12,8 @@ from retrieval.cli.options import JsonOption, RestartOption, ThreadsOption
 from retrieval.cli.train.dense import DataArgument, EpochsOption, OutOption, PlotOption, StepsOption
 from retrieval.cli.train.telling import draw_curves, report, tell, use_threads
 from retrieval.errors import InputError
-from retrieval.learning import needs_torch, read_data
-from retrieval.learning_rerankers import learn_ranker
+from retrieval.learning.dense import needs_torch, read_data
+from retrieval.learning.rerankers import learn_ranker
 from retrieval.training.plotting import needs_matplotlib
 from retrieval.training.ranker_settings import CrossEncoderSettings
 from retrieval.training.settings import DataSettings, TrainerSettings

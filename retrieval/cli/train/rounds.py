@@ -8,8 +8,8 @@ import typer
 from retrieval.cli.console import print_json, progress, say
 from retrieval.cli.options import DeviceOption, JsonOption, RestartOption, ThreadsOption
 from retrieval.cli.train.telling import draw_curves, is_spokesman, use_threads
-from retrieval.learning import needs_torch
-from retrieval.rounds import Round, read_job, run_job
+from retrieval.learning.dense import needs_torch
+from retrieval.learning.rounds import Round, read_job, run_job
 from retrieval.training.plotting import needs_matplotlib
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from retrieval.cli.console import progress
 from retrieval.cli.options import DeviceOption, JsonOption, RestartOption, ThreadsOption
 from retrieval.cli.train.telling import report, tell, use_threads
 from retrieval.errors import InputError
-from retrieval.learning import needs_torch, read_data
+from retrieval.learning.dense import needs_torch, read_data
 from retrieval.protocols import Progress
 from retrieval.training.settings import DataSettings, TrainerSettings
 

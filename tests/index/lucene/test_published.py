@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.beir_eval.datasets import load_collection
-from retrieval.evaluating import evaluate
+from retrieval.evaluating.running import evaluate
 from retrieval.index.lucene.options import LuceneOptions
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever

@@ -15,8 +15,8 @@ import orjson
 
 from retrieval.beir_eval.results import RESULTS, read_results
 from retrieval.beir_eval.suites import Suite
-from retrieval.cells import Cell, IndexJob, Place, Recipe, recipe_of
 from retrieval.errors import ArtifactExistsError, RetrievalError
+from retrieval.evaluating.cells import Cell, IndexJob, Place, Recipe, recipe_of
 from retrieval.protocols import Progress, silent
 
 __all__ = ["cells_of", "run_suite"]

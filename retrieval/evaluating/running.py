@@ -9,9 +9,9 @@ from retrieval.beir_eval.evaluation import SystemResult, evaluate_system
 from retrieval.beir_eval.measures import DEFAULT_MEASURES, parse_measures
 from retrieval.beir_eval.runs import Ties
 from retrieval.corpus import read_documents
-from retrieval.costs import BuildTime, Stopwatch, standing_cost
 from retrieval.describing import lexical_options
 from retrieval.errors import ArtifactDamagedError, ArtifactExistsError, ArtifactMissingError
+from retrieval.evaluating.costs import BuildTime, Stopwatch, standing_cost
 from retrieval.index.documents.fingerprint import Fingerprint, digest_of
 from retrieval.index.journal import Journal
 from retrieval.index.manifest import LucenePart, Manifest, SparsePart

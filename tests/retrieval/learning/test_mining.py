@@ -14,7 +14,7 @@ from retrieval.chunking import ByWords
 from retrieval.errors import CollectionError
 from retrieval.fusion import MinMax
 from retrieval.indexing import Index
-from retrieval.mining import IndexSource, MiningReport, RunSource, Source, mine
+from retrieval.learning.mining import IndexSource, MiningReport, RunSource, Source, mine
 from retrieval.pipeline import Retriever
 from retrieval.training.mining import MiningSettings
 from retrieval.training.negatives import read_mined

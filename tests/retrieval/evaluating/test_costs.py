@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.costs import BuildTime, Stopwatch, standing_cost
+from retrieval.evaluating.costs import BuildTime, Stopwatch, standing_cost
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever
 from retrieval.types import Document, Query
@@ -19,7 +19,7 @@ def test_a_build_s_time_is_that_of_the_parts_asked_for() -> None:
 def test_a_stopwatch_tells_on_and_knows_encoding_from_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the first and the last word of a stage."""
     clock = iter([0.0, 1.0, 3.0, 8.0, 9.0])
-    monkeypatch.setattr("retrieval.costs.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("retrieval.evaluating.costs.time.perf_counter", lambda: next(clock))
     told: list[tuple[str, int, int | None]] = []
     watch = Stopwatch(lambda *stage: told.append(stage))
     for stage, done in (("read", 5), ("encode", 0), ("encode", 5)):

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from retrieval.beir_eval.suites import Suite
-from retrieval.cells import Place, stages_of
 from retrieval.errors import InputError
-from retrieval.suites import cells_of
+from retrieval.evaluating.cells import Place, stages_of
+from retrieval.evaluating.suites import cells_of
 
 
 def suite(*systems: dict[str, Any]) -> Suite:

@@ -20,12 +20,12 @@ from retrieval.beir_eval.measures import parse_measures
 from retrieval.beir_eval.runs import Ties
 from retrieval.beir_eval.suites import DatasetEntry, SystemEntry
 from retrieval.corpus import read_documents
-from retrieval.costs import BuildTime
 from retrieval.describing import machine
 from retrieval.encoders.dense import load_encoder
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import InputError
-from retrieval.evaluating import evaluate, index_for
+from retrieval.evaluating.costs import BuildTime
+from retrieval.evaluating.running import evaluate, index_for
 from retrieval.files import sha256_of, write_whole
 from retrieval.fusion import FUSIONS
 from retrieval.index.lexical.analyzer import AnalyzerSettings

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import InputError, MissingExtraError
-from retrieval.frozen import IndexedDocuments, index_of
+from retrieval.learning.frozen import IndexedDocuments, index_of
 from retrieval.protocols import Progress, silent
 from retrieval.training.settings import (
     AdoreSettings,

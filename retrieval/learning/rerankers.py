@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval.beir_eval.runs import read_run
-from retrieval.learning import each_epoch, needs_torch
+from retrieval.learning.dense import each_epoch, needs_torch
 from retrieval.protocols import Progress, silent
 from retrieval.training.ranker_settings import CrossEncoderSettings, SetEncoderSettings
 from retrieval.training.settings import TrainerSettings
@@ -50,7 +50,7 @@ def learn_ranker(
         progress: told of steps.
 
     Raises:
-        MissingExtraError, ModelError, TrainingError, InputError: see `retrieval.learning.learn`.
+        MissingExtraError, ModelError, TrainingError, InputError: see `retrieval.learning.dense.learn`.
         CollectionError: a run cannot be read, or holds no dev query; or the sub-topics cannot be read.
     """
     needs_torch()

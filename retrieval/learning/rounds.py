@@ -32,7 +32,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from retrieval.errors import InputError, TrainingError
 from retrieval.files import write_whole
-from retrieval.learning import METHODS, learn, read_data
+from retrieval.learning.dense import METHODS, learn, read_data
 from retrieval.protocols import Progress, silent
 from retrieval.training.settings import DataSettings, DenseSettings, TrainerSettings, check_negatives
 

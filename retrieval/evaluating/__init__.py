@@ -1,0 +1,1 @@
+"""How systems are measured: retrievers and a test collection become results, one by one or as a suite."""
