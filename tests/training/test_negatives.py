@@ -72,14 +72,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_mined_negatives_train_beside_those_of_runs(tmp_path: Path) -> None:
-    """Rank by rank, as those of two runs do."""
+    """Rank by rank, as those of two runs do; but for what a mined file takes for relevant."""
     (tmp_path / "qrels").mkdir()
-    corpus = [{"_id": name, "text": f"text of {name}"} for name in "abcd"]
+    corpus = [{"_id": name, "text": f"text of {name}"} for name in "abcde"]
     mined_file(tmp_path / "corpus.jsonl", *corpus)
     mined_file(tmp_path / "queries.jsonl", {"_id": "q1", "text": "first"})
     (tmp_path / "qrels" / "train.tsv").write_text("q1\ta\t1\n")
     path = mined_file(tmp_path / "negatives.jsonl", LINE)
     run = tmp_path / "run.trec"
-    run.write_text("q1 Q0 d 1 1 tag\n")
+    run.write_text("q1 Q0 e 1 2 tag\nq1 Q0 d 2 1 tag\n")
     data = read_training_data(Sources(data=[tmp_path], negatives=[path, run]))
-    assert [data.texts[row] for row in data.examples[0].negatives] == ["text of b", "text of d", "text of c"]
+    assert [data.texts[row] for row in data.examples[0].negatives] == ["text of b", "text of e", "text of c"]

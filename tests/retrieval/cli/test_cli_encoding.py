@@ -85,7 +85,7 @@ def test_an_index_in_int8(
     """Calibrated by the corpus; more is added by the same model, and without it in floats, if that is asked for."""
     for package in ("openvino", "nncf"):
         pytest.importorskip(package)
-    monkeypatch.setattr(quantising, "quantise", lambda model, batches: model)  # which is not what is tested here
+    monkeypatch.setattr(quantising, "quantise", lambda model, batches, exact: model)  # which is not what is tested here
     model, index = make_model(), tmp_path / "index"
     built = cli("index", "build", corpus, "--out", index, "--dense", model, "--precision", "int8", "--json")
     assert built.code == 0, built.err
