@@ -25,7 +25,7 @@ _QUERIES, _LEAST_QUERIES, _HITS = 512, 64, 5120
 _MIXED = 3
 
 # Part of the misses that are allowed which is kept for other queries.
-_RESERVE = 0.7
+_RESERVE = 0.8
 
 _REFINE = (1, 2, 4, 8, 16, 32, 64)
 # A vector read from anywhere takes as long as so many bytes in a row.
