@@ -47,7 +47,7 @@ USAGE = [
     (["search", "{index}", "aurora", "--fusion", "sum"], "'minmax', 'rrf', 'zscore'"),
     (
         ["search", "{index}", "aurora", "--using", "magic"],
-        "using must be one of lexical, sparse, dense, hybrid, routed, or several as lexical+sparse; got 'magic'",
+        "using must be one of lexical, sparse, dense, hybrid, or several as lexical+sparse; got 'magic'",
     ),
     (["search", "{index}", "aurora", "--weight", "lexical"], "--weight takes STAGE=NUMBER, as lexical=0.5"),
     (["search", "{index}", "aurora", "--weight", "lexical=-1"], "weight of 'lexical' must be a number of at least 0"),
