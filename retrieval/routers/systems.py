@@ -42,6 +42,8 @@ __all__ = [
 _LEAST = 2 * len(FEATURES)
 _ALPHAS = np.logspace(-2, 4, 13)
 _DEPTH = 10
+# A feature that deviates by less than this, of its mean, is constant.
+_CONSTANT = 1e-9
 
 Scores = dict[str, Any]
 
@@ -75,13 +77,15 @@ def fit_linear(features: NDArray[np.float64], scores: NDArray[np.float64], weigh
     """
     try:
         from sklearn.linear_model import RidgeCV
-        from sklearn.preprocessing import StandardScaler
     except ImportError as error:
         raise MissingExtraError("scikit-learn", "train", "a router over systems") from error
-    scaler = StandardScaler().fit(features, sample_weight=weights)
+    means = np.average(features, axis=0, weights=weights)
+    deviations = np.sqrt(np.average((features - means) ** 2, axis=0, weights=weights))
+    # What is left of a constant feature is rounding, which is not to be made large.
+    scales = np.where(deviations > _CONSTANT * np.maximum(1, np.abs(means)), deviations, 1.0)
     ridge = RidgeCV(alphas=_ALPHAS, alpha_per_target=True)
-    ridge.fit(scaler.transform(features), scores, sample_weight=weights)
-    return Linear(scaler.mean_, scaler.scale_, ridge.coef_, ridge.intercept_)
+    ridge.fit((features - means) / scales, scores, sample_weight=weights)
+    return Linear(means, scales, ridge.coef_, ridge.intercept_)
 
 
 def check_systems(names: Sequence[str], reranking: Reranking | None) -> None:

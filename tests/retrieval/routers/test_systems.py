@@ -101,6 +101,15 @@ def test_what_is_learned_is_a_linear_function() -> None:
     assert expected == pytest.approx(scores, abs=1e-2)
 
 
+def test_a_constant_feature_stays_small_under_uneven_weights() -> None:
+    """Rounding of its weighted mean is not taken for something that differs."""
+    weights = np.repeat([40 / 45, 40 / 30, 40 / 45], [15, 10, 15])
+    features = np.column_stack([np.arange(40.0), np.full(40, 0.7)])
+    linear = fit_linear(features, np.arange(40.0)[:, None], weights)
+    assert linear.scales[1] == 1
+    assert abs((features - linear.means) / linear.scales)[:, 1].max() < 1e-9
+
+
 def test_each_query_gets_the_system_that_serves_it(data: Path, index: Index, router: Path) -> None:
     """Better on the mean than any single system, on queries that it has not learned from."""
     opened = open_router(router)
