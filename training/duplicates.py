@@ -29,15 +29,17 @@ class Duplicates:
     def repeats(self, text: str) -> bool:
         """Whether it does."""
         words = _words(text)
-        return any(self._is_near(words, *other) for other in self._others)
+        shingles = _shingles(words)
+        return any(self._is_near(words, shingles, *other) for other in self._others)
 
-    def _is_near(self, words: list[str], other: list[str], of_other: set[tuple[str, ...]]) -> bool:
+    def _is_near(
+        self, words: list[str], shingles: set[tuple[str, ...]], other: list[str], of_other: set[tuple[str, ...]]
+    ) -> bool:
         if min(len(words), len(other)) < _SHINGLE:
             return jaccard({*words}, {*other}) >= self._threshold
         # Two sets cannot be more similar than the smaller is large beside the larger.
-        if len(words) - _SHINGLE + 1 < self._threshold * len(of_other):
-            return False
-        return jaccard(_shingles(words), of_other) >= self._threshold
+        sizes = len(shingles), len(of_other)
+        return min(sizes) >= self._threshold * max(sizes) and jaccard(shingles, of_other) >= self._threshold
 
 
 def jaccard(one: set[str] | set[tuple[str, ...]], other: set[str] | set[tuple[str, ...]]) -> float:
