@@ -175,4 +175,5 @@ def test_a_reader_that_leaves_early_is_no_fault_of_ours(places: dict[str, Path])
     talk = process.stderr.read()
     process.stderr.close()
     assert process.wait() == 1
-    assert talk == b"5000 queries, 10000 hits\n"
+    # The first process of a checkout says that it compiles kernels, before.
+    assert [line for line in talk.splitlines() if b"compiling kernels" not in line] == [b"5000 queries, 10000 hits"]
