@@ -89,8 +89,12 @@ def _compared(rows: Mapping[str, Row]) -> dict[str, dict[str, float]]:
 
 def _cells(row: Row, against: Mapping[str, float] | None) -> list[str]:
     own, hybrid = row.systems[row.run.system], row.systems.get("hybrid", [])
-    compared = [row.run.versus or "", f"{against['difference']:+.4f}", f"{against['p']:.4f}"] if against else [""] * 3
+    compared = [row.run.versus or "", f"{against['difference']:+.4f}", _chance(against["p"])] if against else [""] * 3
     return [row.run.name, str(len(own)), _mean(own), _mean(hybrid), *compared, f"{row.minutes:.1f}"]
+
+
+def _chance(p: float) -> str:
+    return f"{p:.4f}" if p >= 0.0001 else "< .0001"
 
 
 def _mean(values: Sequence[float]) -> str:
