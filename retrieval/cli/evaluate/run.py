@@ -1,6 +1,6 @@
 """`retrieval eval run`: systems that search an index are measured on a test collection."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,9 +59,9 @@ from retrieval.errors import InputError
 from retrieval.evaluating.costs import BuildTime
 from retrieval.evaluating.running import evaluate, index_for
 from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
-from retrieval.indexing import Index
+from retrieval.indexing import Index, LexicalOptions, LuceneOptions
 from retrieval.pipeline import ROUTED, Retriever, parse_using
-from retrieval.protocols import SparseEncoder
+from retrieval.protocols import Encoder, SparseEncoder
 from retrieval.reranking import Reranking
 from retrieval.routing import ExpertRouter
 from retrieval.system_routing import Router, SystemRouter, open_router
@@ -131,12 +131,8 @@ def run(
     settings = make_fusion(fusion, weight, depth)
     chosen = split_measures(measures)  # an unknown one stops before an index is built
     collection = load_collection(data, split, on_error=on_error.value)
-    if index and (lexical_engine, bm25, language) != (EngineName.NATIVE, None, _LANGUAGE):
-        raise InputError(
-            "--lexical-engine, --bm25 and --language are for a new index; the one of --index has settings of its own"
-        )
-    if index and (precision, runtime, dimensions, batch_tokens) != (None, None, None, None):
-        raise InputError("--precision, --runtime, --dimensions and --batch-tokens are for a new index")
+    if index:
+        _check_given((lexical_engine, bm25, language), (precision, runtime, dimensions, batch_tokens))
     chosen_by = open_router(router, device, model=dense) if router else None
     source: SparseEncoder | VectorFile | None = None
     built: BuildTime | None = None
@@ -152,40 +148,22 @@ def run(
         given = sparse_source(sparse, sparse_vectors)
         source = load_sparse_encoder(given, **encoding) if isinstance(given, str) else given
         ids = (document.id for document in read_documents(data))
-    fit = check_fit(collection, ids)
-    collection.problems.extend(fit.notes(keep_self=keep_self))
-    for problem in collection.problems:
-        say(f"note: {problem}")
+    without_own = _told_fit(collection, ids, keep_self=keep_self)
     if not index:
         options = make_lexical(bm25, language, engine=lexical_engine)
-        with progress() as show:
-            opened, is_new, built = index_for(
-                data, out / "index", options, encoder, source, overwrite=overwrite, restart=restart, progress=show
-            )
-        say(f"{out / 'index'}: {'built' if is_new else 'using the index that is there'}")
-    query_side: SparseEncoder | StoredQueries | None = None
-    if "sparse" in needed:
-        query_side = _query_side(opened, collection, source, query_vectors, sparse, device)
-    reranking = make_reranking(
-        rerank, rerank_depth, None, device, rerank_precision, [query.text for query in collection.queries]
-    )
+        opened, built = _index(data, out / "index", options, encoder, source, overwrite=overwrite, restart=restart)
+    given_queries = (collection, source, query_vectors, sparse, device)
+    query_side = _query_side(opened, *given_queries) if "sparse" in needed else None
+    asked = [query.text for query in collection.queries]
+    reranking = make_reranking(rerank, rerank_depth, None, device, rerank_precision, asked)
     # Collections judge documents, also where passages are indexed.
+    shared: dict[str, Any] = {"fusion": settings, "by_document": True, "threads": threads}
+    shared |= {"encoder": encoder, "sparse_encoder": query_side}
     retrievers = [
-        Retriever(
-            opened,
-            using=name,
-            fusion=settings,
-            encoder=encoder,
-            sparse_encoder=query_side,
-            rerank=how,
-            router=chosen_by if name == ROUTED else None,
-            by_document=True,
-            threads=threads,
-        )
+        Retriever(opened, using=name, rerank=how, router=chosen_by if name == ROUTED else None, **shared)
         for name in names
         for how in _ways(name, chosen_by, reranking)
     ]
-    without_own = bool(fit.own) and not keep_self
     results = evaluate(
         collection,
         retrievers,
@@ -201,6 +179,40 @@ def run(
         print_json(content)
     else:
         show_results(collection, results)
+
+
+def _check_given(lexical: tuple[object, ...], encoding: tuple[object, ...]) -> None:
+    """An error where the settings of a new index are given, and an index is."""
+    if lexical != (EngineName.NATIVE, None, _LANGUAGE):
+        raise InputError(
+            "--lexical-engine, --bm25 and --language are for a new index; the one of --index has settings of its own"
+        )
+    if any(value is not None for value in encoding):
+        raise InputError("--precision, --runtime, --dimensions and --batch-tokens are for a new index")
+
+
+def _index(
+    data: Path,
+    path: Path,
+    options: LexicalOptions | LuceneOptions,
+    encoder: Encoder | None,
+    source: SparseEncoder | VectorFile | None,
+    **how: Any,
+) -> tuple[Index, BuildTime | None]:
+    """The index that `index_for` finds or builds, and what that took."""
+    with progress() as show:
+        opened, is_new, built = index_for(data, path, options, encoder, source, **how, progress=show)
+    say(f"{path}: {'built' if is_new else 'using the index that is there'}")
+    return opened, built
+
+
+def _told_fit(collection: Collection, ids: Iterable[str], *, keep_self: bool) -> bool:
+    """Say what does not fit the corpus; whether a query's own document is to be left out."""
+    fit = check_fit(collection, ids)
+    collection.problems.extend(fit.notes(keep_self=keep_self))
+    for problem in collection.problems:
+        say(f"note: {problem}")
+    return bool(fit.own) and not keep_self
 
 
 def _systems(using: str, router: Path | None) -> list[str]:
