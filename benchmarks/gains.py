@@ -34,7 +34,7 @@ from retrieval.cli.console import say
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 DONE = "run.json"
-_LONGEST = 5400.0  # seconds of one run
+_LONGEST = 5400.0  # seconds of one command
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,7 +76,7 @@ def choose(precision: str | None = None, runtime: str | None = None, device: str
     """Settle what was left to be chosen: None, or `auto`.
 
     `auto` takes bf16 where the CPU computes in it, or the GPU; else fp32, never int8. It takes OpenVINO for bf16 and
-    int8 on a CPU, else torch: in fp32 the two are about as fast, and torch has nothing to convert.
+    int8 on a CPU, else torch, which has nothing to convert.
 
     Args:
         precision: one of PRECISIONS, or a card's name of one.
@@ -108,8 +108,10 @@ def for_queries(precision: str, device: str | None = None) -> str:
 
     A query is a few tokens, so that nothing is saved by less, whose errors would be on both sides then.
     """
+    if precision in ("float32", "int8"):
+        return "float32"  # whatever the device: to ask for one needs torch, and a table of query weights needs none
     on_cpu = (device or _best_device()).split(":")[0] == "cpu"
-    return "float32" if on_cpu or precision == "int8" else precision
+    return "float32" if on_cpu else precision
 
 
 @cache
@@ -140,6 +142,8 @@ def precision_name(name: str) -> str:
 
 def _there(device: str) -> str:
     """The device, or the CPU, with a warning, where a GPU was asked for and torch sees none."""
+    if device == "cpu":
+        return device
     try:
         import torch
     except ImportError as error:

@@ -86,6 +86,13 @@ def test_queries_are_encoded_in_float32_on_a_cpu() -> None:
     assert for_queries("int8", "cuda") == "float32"
 
 
+def test_nothing_is_asked_of_torch_where_it_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of query weights serves where torch is not installed."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert for_queries("float32") == for_queries("int8") == "float32"
+    assert choose("fp32", device="cpu").device == "cpu"
+
+
 def test_a_gpu_with_bf16_gets_it_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """One without it gets float32."""
     monkeypatch.setattr(precision, "_best_precision", BEST_PRECISION)
