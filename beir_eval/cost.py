@@ -5,8 +5,11 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 __all__ = ["peak_bytes", "per_million", "single_queries"]
+
+Q = TypeVar("Q")
 
 # Queries that are timed one by one, at most, and the seconds after which no more of them are.
 _TIMED, _ENOUGH_SECONDS = 100, 20.0
@@ -24,7 +27,7 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo
 
 
-def single_queries(answer: Callable[[str], object], queries: Sequence[str]) -> dict[str, float]:
+def single_queries(answer: Callable[[Q], object], queries: Sequence[Q]) -> dict[str, float]:
     """Milliseconds per query where each is asked by itself: the median, and what 95 and 99 of 100 stay within.
 
     Up to 100 queries, spread evenly over those given, are timed after one that is not; fewer where they take longer

@@ -15,7 +15,7 @@ from retrieval.beir_eval.datasets import Collection
 from retrieval.beir_eval.measures import measure
 from retrieval.beir_eval.runs import Run, Ties, format_run, make_run
 from retrieval.files import write_whole
-from retrieval.types import Hits
+from retrieval.types import Hits, Query
 
 __all__ = ["SystemResult", "evaluate_system", "write_results"]
 
@@ -42,7 +42,7 @@ class SystemResult:
 def evaluate_system(
     name: str,
     collection: Collection,
-    search: Callable[[Sequence[str], int], Hits],
+    search: Callable[[Sequence[Query], int], Hits],
     ids: Callable[[NDArray[np.int64]], list[str]],
     measures: Iterable[Any],
     *,
@@ -56,7 +56,7 @@ def evaluate_system(
     Args:
         name: the system's name, in results and as the run's tag.
         collection: queries and judgements.
-        search: query texts and k in, hits out.
+        search: queries and k in, hits out.
         ids: external ids of ordinals.
         measures: of ir-measures.
         k: depth of the run.
@@ -64,13 +64,13 @@ def evaluate_system(
         settings: what a reader needs to repeat the run.
         ties: the order of documents with equal scores, by id.
     """
-    texts = [query.text for query in collection.queries]
-    search((texts * 2)[:_WARMING], k)  # loads models and kernels, which is not what a search costs
+    queries = list(collection.queries)
+    search((queries * 2)[:_WARMING], k)  # loads models and kernels, which is not what a search costs
     began = time.perf_counter()
-    hits = search(texts, k + without_own)
+    hits = search(queries, k + without_own)
     seconds = time.perf_counter() - began
-    singly = single_queries(lambda text: search([text], k), texts)
-    run = make_run(collection.queries, hits, ids, k=k, without_own=without_own, ties=ties)
+    singly = single_queries(lambda query: search([query], k), queries)
+    run = make_run(queries, hits, ids, k=k, without_own=without_own, ties=ties)
     means, per_query = measure(collection.qrels, run, measures)
     return SystemResult(
         name=name,
@@ -78,7 +78,7 @@ def evaluate_system(
         per_query=per_query,
         cost={
             "search_seconds": seconds,
-            "queries_per_second": len(collection.queries) / seconds,
+            "queries_per_second": len(queries) / seconds,
             **singly,
             "peak_memory_bytes": peak_bytes(),
         },

@@ -44,7 +44,8 @@ MAY_IMPORT = {
     "evaluating": WORDS
     | TEXTS
     | LISTS
-    | {"describing", "encoding", "index", "encoders", "indexing", "pipeline", "rerank", "beir_eval", "vectors"},
+    | {"calibrating", "describing", "encoding", "index", "encoders", "indexing", "pipeline", "rerank", "beir_eval"}
+    | {"vectors"},
     "routers": WORDS
     | TEXTS
     | LISTS

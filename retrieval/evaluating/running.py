@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from retrieval.beir_eval.datasets import Collection
@@ -18,6 +19,7 @@ from retrieval.index.manifest import LucenePart, Manifest, SparsePart
 from retrieval.indexing import Corpus, Index, LexicalOptions, LuceneOptions
 from retrieval.pipeline import Retriever
 from retrieval.protocols import Encoder, Progress, SparseEncoder, silent
+from retrieval.types import Hits, Query
 from retrieval.vectors import VectorFile
 
 __all__ = ["evaluate", "index_for"]
@@ -51,7 +53,7 @@ def evaluate(
         result = evaluate_system(
             retriever.name,
             collection,
-            retriever.search_batch,
+            partial(_answers, retriever),
             retriever.ids,
             parsed,
             k=k,
@@ -61,6 +63,10 @@ def evaluate(
         )
         results.append(replace(result, cost={**result.cost, **standing_cost(retriever, built)}))
     return results
+
+
+def _answers(retriever: Retriever, queries: Sequence[Query], k: int) -> Hits:
+    return retriever.search_batch([query.text for query in queries], k)
 
 
 def _usual_ties(retriever: Retriever) -> Ties:

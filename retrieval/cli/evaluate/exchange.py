@@ -22,10 +22,19 @@ from retrieval.cli.evaluate.options import (
     split_measures,
 )
 from retrieval.cli.evaluate.output import show_results
-from retrieval.cli.options import JsonOption, OnErrorName
+from retrieval.cli.options import (
+    DeviceOption,
+    JsonOption,
+    OnErrorName,
+    RerankDepthOption,
+    RerankOption,
+    RerankPrecisionOption,
+    make_reranking,
+)
 from retrieval.corpus import read_documents
 from retrieval.describing import machine
 from retrieval.errors import InputError
+from retrieval.evaluating.given_runs import contents_of, score_reranked
 from retrieval.files import write_whole
 
 __all__ = ["export_results", "import_results", "score"]
@@ -52,9 +61,13 @@ def score(
     on_error: Annotated[
         OnErrorName, typer.Option(help="What to do with judgements and hits that do not fit.")
     ] = OnErrorName.STOP,
+    rerank: RerankOption = None,
+    rerank_depth: RerankDepthOption = 100,
+    rerank_precision: RerankPrecisionOption = None,
+    device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure TREC runs that any system wrote, as if it had been run here."""
+    """Measure TREC runs that any system wrote, as if it had been run here; and what a reranker makes of each."""
     if twice := [name for name, count in Counter(path.stem for path in runs).items() if count > 1]:
         raise InputError(f"two runs are called {twice[0]!r}: a system is called by its file's name")
     parsed = parse_measures(split_measures(measures))
@@ -70,6 +83,12 @@ def score(
         score_run(path, run, collection, parsed, k=k, without_own=without_own, ties=ties.value)
         for path, run in zip(runs, read, strict=True)
     ]
+    if how := make_reranking(rerank, rerank_depth, None, device, rerank_precision):
+        contents = contents_of(data, read)
+        results += [
+            score_reranked(result, run, contents, how, collection, parsed)
+            for result, run in zip(results, read, strict=True)
+        ]
     content = write_results(out, collection, results, machine())
     say(f"{out}: {RESULTS} and a run of {', '.join(result.name for result in results)}")
     if json:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.rerank.making import write_cross_encoder
+
 Cli = Callable[..., Any]
 Jsonl = Callable[..., Path]
 
@@ -61,6 +63,25 @@ def test_a_run_that_does_not_fit_leaves_nothing(cli: Cli, data: Path, tmp_path: 
     assert any("1 hits of queries or documents" in problem for problem in content["environment"]["problems"])
     run.write_text("unjudged Q0 b 1 9 t\n")
     assert "holds no hit of any judged query" in cli("eval", "score", data, run, "--out", tmp_path / "other").err
+
+
+def test_a_foreign_run_is_reranked(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """Beside the run as it came: the first hits in the model's order, the rest behind."""
+    pytest.importorskip("transformers")
+    run = tmp_path / "theirs.trec"
+    run.write_text("b Q0 c 1 9 t\nb Q0 a 2 5 t\n")
+    model = write_cross_encoder(tmp_path / "cross")
+    found = cli(
+        "eval", "score", data, run, "--out", tmp_path / "out", "--rerank", model, "--rerank-depth", "1", "--json"
+    )
+    assert found.code == 0, found.err
+    plain, reranked = found.json["systems"]
+    assert (plain["name"], reranked["name"]) == ("theirs", "theirs+rerank")
+    assert reranked["measures"] == plain["measures"]  # one hit has one order
+    assert reranked["settings"]["rerank"]["depth"] == 1
+    assert reranked["settings"]["run"] == plain["settings"]["run"]
+    assert {"p50_ms", "queries_per_second"} <= set(reranked["cost"])
+    assert (tmp_path / "out" / "theirs+rerank.trec").is_file()
 
 
 def test_two_runs_of_one_name_are_refused(cli: Cli, data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""A given run is a first stage like any other: a reranker orders its first hits, and reads no document it lacks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.evaluating.given_runs import GivenRun
+from retrieval.reranking import Reranking
+from retrieval.types import Query
+
+CONTENTS = {"short": "x", "long": "xxx", "middle": "xx"}
+RUN = {"q1": {"short": 3.0, "middle": 2.0, "long": 1.0}, "q2": {"middle": 1.0}}
+QUERIES = [Query(id="q1", text="one"), Query(id="q2", text="two"), Query(id="q3", text="two")]
+
+
+class ByLength:
+    """Scores a passage by its length; wants to see two of them first."""
+
+    settings = {"kind": "length"}  # noqa: RUF012 - a constant
+    sample = 2
+
+    def __init__(self) -> None:
+        self.seen: list[Sequence[str]] = []
+
+    def calibrate(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> None:
+        """Keep what it is shown."""
+        assert len(queries) == len(lists)
+        self.seen += lists
+
+    def score_lists(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
+        """(m,) of each list."""
+        return [np.array([len(text) for text in passages], dtype=np.float32) for passages in lists]
+
+
+def test_the_first_hits_are_reranked_and_the_rest_stand_behind() -> None:
+    """Of a query that the run does not answer there are none, whoever else has its text."""
+    given = GivenRun(RUN, CONTENTS, Reranking(model=ByLength(), depth=2))
+    hits = given.search(QUERIES, 10)
+    assert [given.ids(ordinals) for ordinals, _ in hits.rows()] == [["middle", "short", "long"], ["middle"], []]
+
+
+def test_a_model_in_int8_sees_passages_of_the_run() -> None:
+    """Of queries that have hits alone, and no more than it wants."""
+    model = ByLength()
+    GivenRun(RUN, CONTENTS, Reranking(model=model)).calibrate(QUERIES)
+    assert sorted(model.seen) == [["x"], ["xx"]]
