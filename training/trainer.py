@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from retrieval.encoders.neural.attention import attend_in_float32
 from retrieval.errors import InputError, MissingExtraError, TrainingError
 from retrieval.protocols import Progress, silent
 from retrieval.training.checkpoints import Best, Checkpoints, Progressed, commit
@@ -226,6 +227,7 @@ class _Run:
             recipe.model.load_state_dict(state["model"])
             recipe.load_state(state["recipe"])
         recipe.model.to(self._accelerator.device)
+        attend_in_float32(recipe.model)
         if not state:
             share_weights(recipe.model)
             with self._accelerator.autocast():  # a search for negatives is as precise as the steps

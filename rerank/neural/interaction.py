@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from retrieval.encoders.neural.attention import attend
 
 __all__ = ["first_states", "others"]
 
@@ -80,12 +81,12 @@ def _embedded(backbone: Any, block: Features) -> Tensor:
 def _through(layer: Any, asking: Tensor, states: Tensor, mask: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """What a layer makes of the asking tokens, which attend to all states and to keys and values (n, w, H)."""
     own = layer.attention.self
-    context = functional.scaled_dot_product_attention(
+    context = attend(
         _heads(own.query(asking), own),
         _heads(torch.cat([own.key(states), keys], dim=1), own),
         _heads(torch.cat([own.value(states), values], dim=1), own),
-        attn_mask=mask,
-        dropout_p=own.dropout.p if own.training else 0.0,
+        mask,
+        own.dropout.p if own.training else 0.0,
     )
     joined = layer.attention.output(context.transpose(1, 2).flatten(2), asking)
     found: Tensor = layer.output(layer.intermediate(joined), joined)
