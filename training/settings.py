@@ -62,7 +62,7 @@ class TrainerSettings:
         lr: the highest learning rate.
         warmup: share of the steps over which the rate rises from 0; then it falls to 0 in a straight line.
         weight_decay: of all weights but biases and norms.
-        clip: the largest norm of a step's gradient.
+        clip: the largest norm of a step's gradient; of two models that learn together, of each by itself.
         precision: of matrix products: bf16, fp16 (with scaled losses), or no for float32.
         dropout: share of states and of attention that is dropped in each step; None keeps what the model says. With 0 a
             CPU computes attention in one piece, and a step takes two thirds of the time.

@@ -150,9 +150,18 @@ class _Run:
         accelerator.backward(loss.total)
         if accelerator.num_processes > 1:
             average_gradients(self._recipe.model, accelerator.num_processes)
-        self._check_gradient(accelerator.clip_grad_norm_(self._recipe.model.parameters(), settings.clip), step)
+        self._clip(step)
         self._optimizer.step()
         return loss
+
+    def _clip(self, step: int) -> None:
+        """Each part of the model by itself: of two that learn together, one must not take the other's steps away."""
+        self._accelerator.unscale_gradients()
+        parts: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in self._recipe.model.named_parameters():
+            parts.setdefault(self._recipe.part(name), []).append(parameter)
+        for parameters in parts.values():
+            self._check_gradient(nn.utils.clip_grad_norm_(parameters, self._settings.clip), step)
 
     def _check(self, loss: StepLoss, step: int) -> None:
         if not math.isfinite(loss.total.item()):

@@ -247,3 +247,32 @@ def test_a_gradient_that_is_no_number_never_becomes_a_weight(tmp_path: Path) -> 
     assert train(mended, settings(), tmp_path).steps == 10
     train(undisturbed, settings(), tmp_path / "undisturbed")
     assert mended.value == undisturbed.value
+
+
+class Pair(Line):
+    """Two numbers, parts of their own, of which the second has a gradient a thousand times as large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.ModuleDict({name: nn.Linear(1, 1, bias=False) for name in ("small", "large")})
+        for part in self.model.values():
+            part.weight.data.zero_()
+        self.norms: dict[str, float] = {}
+
+    def part(self, name: str) -> str:
+        return name.partition(".")[0]
+
+    def loss(self, batch: int, step: int) -> StepLoss:
+        self.norms = {
+            name: part.weight.grad.norm().item() for name, part in self.model.items() if part.weight.grad is not None
+        }
+        one = torch.ones(1, 1)
+        total = (self.model["small"](one) + 1000 * self.model["large"](one)).sum()
+        return StepLoss(total, {}, {})
+
+
+def test_each_part_is_clipped_by_itself(tmp_path: Path) -> None:
+    """The larger gradient of one model leaves that of the other as it is."""
+    pair = Pair()
+    train(pair, settings(steps=2, clip=2.0, checkpoint_every=0), tmp_path)
+    assert pair.norms == {"small": pytest.approx(1.0), "large": pytest.approx(2.0, rel=1e-5)}
