@@ -35,7 +35,8 @@ class Batch:
     """The queries of one step, of one process, and their documents.
 
     Attributes:
-        examples: b of them.
+        places: b, where its examples stand among the data's.
+        examples: these.
         rows: b positives, one of each query, then the k negatives of the first query, of the second, ...
         known: (b, b + b * k) bool, which of the rows are relevant for which query, or may be: no negatives of it.
         teacher: (b, 1 + k) float32, the teacher's scores of the positive and the negatives of each query; NaN in the
@@ -43,6 +44,7 @@ class Batch:
         weights: (b, b + b * k) float32, how much each of the rows counts as a negative of each query.
     """
 
+    places: Sequence[int]
     examples: Sequence[Example]
     rows: Sequence[int]
     known: Tensor
@@ -70,18 +72,21 @@ def draw(data: TrainingData, settings: Draw, step: int, *, rank: int = 0, world:
     places = np.arange(step * settings.queries, (step + 1) * settings.queries)[rank::world]
     n = len(data.examples)
     orders = {epoch: _order(n, settings.seed, int(epoch)) for epoch in np.unique(places // n)}
-    examples = [data.examples[orders[place // n][place % n]] for place in places]
+    chosen = [int(orders[place // n][place % n]) for place in places]
     drawn = [
-        _documents(example, len(data.texts), settings, np.random.default_rng((settings.seed, _DOCUMENTS, place)))
-        for example, place in zip(examples, places.tolist(), strict=True)
+        _documents(
+            data.examples[one], len(data.texts), settings, np.random.default_rng((settings.seed, _DOCUMENTS, place))
+        )
+        for one, place in zip(chosen, places.tolist(), strict=True)
     ]
-    return of_lists(examples, drawn)
+    return of_lists(data, chosen, drawn)
 
 
-def of_lists(examples: Sequence[Example], lists: Sequence[Sequence[int]]) -> Batch:
-    """The batch of some examples with a list of rows each, all of one length: a positive, then the negatives."""
+def of_lists(data: TrainingData, places: Sequence[int], lists: Sequence[Sequence[int]]) -> Batch:
+    """The batch of some of the data's examples with a list of rows each, of one length: a positive, then negatives."""
+    examples = [data.examples[place] for place in places]
     rows = [own[0] for own in lists] + [row for own in lists for row in own[1:]]
-    return Batch(examples, rows, _known(examples, rows), _teacher(examples, lists), _weights(examples, rows))
+    return Batch(places, examples, rows, _known(examples, rows), _teacher(examples, lists), _weights(examples, rows))
 
 
 def _order(n: int, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

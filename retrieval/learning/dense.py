@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from retrieval.rerank.neural.cross_encoder import CrossEncoder
     from retrieval.training.data import TrainingData
     from retrieval.training.dev import DevSet
-    from retrieval.training.recipes.dense import DenseRecipe
+    from retrieval.training.recipes.dual import DualRecipe
     from retrieval.training.trainer import Outcome
 
 __all__ = ["METHODS", "each_epoch", "learn", "needs_torch", "read_data"]
@@ -168,7 +168,7 @@ def needs_torch() -> None:
         raise MissingExtraError("torch", "models", "training") from error
 
 
-Prepared = tuple["DenseRecipe", Callable[[], float]]
+Prepared = tuple["DualRecipe[Any]", Callable[[], float]]
 
 
 def _prepare(

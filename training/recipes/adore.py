@@ -4,48 +4,32 @@ Source: Zhan et al., "Optimizing dense retrieval model training with hard negati
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from retrieval.encoders.neural.dual import DualEncoder
-from retrieval.protocols import Progress, silent
-from retrieval.training.data import Example, TrainingData
+from retrieval.training.data import Example
 from retrieval.training.gathering import gathered, shares
 from retrieval.training.losses.pairwise import lambda_rank
 from retrieval.training.recipes import StepLoss
-from retrieval.training.recipes.dense import Step
-from retrieval.training.recipes.query_side import FrozenIndex, QuerySideRecipe
+from retrieval.training.recipes.dual import Step
+from retrieval.training.recipes.query_side import QuerySideRecipe
 from retrieval.training.settings import AdoreSettings
 
 __all__ = ["AdoreRecipe"]
 
 
-class AdoreRecipe(QuerySideRecipe):
+class AdoreRecipe(QuerySideRecipe[AdoreSettings]):
     """Trains the query side on what a real search finds."""
-
-    def __init__(
-        self,
-        model: DualEncoder,
-        data: TrainingData,
-        settings: AdoreSettings,
-        *,
-        index: FrozenIndex,
-        folder: Path | None = None,
-        progress: Progress = silent,
-    ) -> None:
-        super().__init__(model, data, settings, index=index, folder=folder, progress=progress)
-        self._adore = settings
 
     def loss(self, batch: Step, step: int) -> StepLoss:
         """LambdaRank over what each query finds now; a positive that it does not find stands behind all of it."""
         examples = batch.batch.examples
         queries = self.encode([([example.query for example in examples], "query")], batch)[0]
         own = queries.detach()[shares(len(examples), batch.rank, batch.world)]
-        searched = torch.from_numpy(self._index.search(own.cpu().numpy(), self._adore.depth))
+        searched = torch.from_numpy(self._index.search(own.cpu().numpy(), self._settings.depth))
         found = gathered(searched, len(examples), batch.rank, batch.world).numpy()
         rows, relevant = _with_positives(_judgeable(found, examples), [example.positives for example in examples])
         vectors = torch.zeros(*rows.shape, queries.shape[1])
@@ -53,7 +37,7 @@ class AdoreRecipe(QuerySideRecipe):
         with torch.autocast(queries.device.type, enabled=False):
             scores = torch.einsum("bd,bnd->bn", queries, vectors.to(queries.device)) / self.temperature
             there = torch.from_numpy(rows >= 0).to(scores.device)
-            total = lambda_rank(scores, relevant.to(scores.device), metric_cut=self._adore.metric_cut, present=there)
+            total = lambda_rank(scores, relevant.to(scores.device), metric_cut=self._settings.metric_cut, present=there)
         return StepLoss(total, {"lambda_rank": total.item()}, _figures(relevant[:, : found.shape[1]], examples))
 
 

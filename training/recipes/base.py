@@ -62,7 +62,7 @@ class Recipe(ABC):
         """Get ready for a step; called before every one, also for the first of a run that goes on."""
 
     def part(self, name: str) -> str:
-        """Which part of the model a parameter is of, where parts learn at different rates; each is clipped by itself."""
+        """Which part of the model a parameter is of; parts learn at rates of their own, and are clipped one by one."""
         return ""
 
     def lr(self, part: str, step: int, lr: float) -> float:

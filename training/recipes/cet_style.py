@@ -31,7 +31,7 @@ from retrieval.training.losses.coupled import (
     cet_style_propensity,
 )
 from retrieval.training.recipes import StepLoss
-from retrieval.training.recipes.dense import Step
+from retrieval.training.recipes.dual import Step
 from retrieval.training.recipes.ranked import RankedRecipe, first
 from retrieval.training.settings import CetSettings
 
@@ -99,10 +99,8 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-class CetStyleRecipe(RankedRecipe):
+class CetStyleRecipe(RankedRecipe[CetSettings]):
     """A dual encoder, or a cross-encoder, that learns relevance beside a model of selection."""
-
-    ranking: CetSettings
 
     def __init__(
         self,
@@ -127,7 +125,7 @@ class CetStyleRecipe(RankedRecipe):
 
     def lr(self, part: str, step: int, lr: float) -> float:
         """Each part's own."""
-        return self.ranking.selection_lr if part == SELECTION else super().lr(part, step, lr)
+        return self._settings.selection_lr if part == SELECTION else super().lr(part, step, lr)
 
     def state(self) -> Mapping[str, Any]:
         """The negatives, and what weighed least."""
@@ -146,7 +144,7 @@ class CetStyleRecipe(RankedRecipe):
 
     def loss(self, batch: Step, step: int) -> StepLoss:
         """Of relevance, corrected by selection, and of selection, corrected by relevance."""
-        s, found = self.ranking, batch.batch
+        s, found = self._settings, batch.batch
         is_cross = s.relevance == "cross"
         by_retriever, by_ranker = self.scored(batch, retriever=not is_cross, ranker=is_cross)
         relevance = by_ranker if is_cross else by_retriever
@@ -180,9 +178,8 @@ class CetStyleRecipe(RankedRecipe):
         return torch.tensor(found)
 
     def _keep_lowest(self, batch: Batch, rows: Tensor, weights: Tensor) -> None:
-        numbers = {id(example): number for number, example in enumerate(self.data.examples)}
-        for example, own, some in zip(batch.examples, rows.tolist(), weights.tolist(), strict=True):
-            self._lowest |= {(numbers[id(example)], row): w for row, w in zip(own[1:], some[1:], strict=True)}
+        for place, own, some in zip(batch.places, rows.tolist(), weights.tolist(), strict=True):
+            self._lowest |= {(place, row): w for row, w in zip(own[1:], some[1:], strict=True)}
         self._lowest = dict(sorted(self._lowest.items(), key=lambda each: each[1])[:_AUDITED])
 
     def _write_audit(self, path: Path) -> None:

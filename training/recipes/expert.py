@@ -11,14 +11,15 @@ import torch
 
 from retrieval.encoders.neural.adapters import write_adapters
 from retrieval.rerank.router_files import ADAPTERS
+from retrieval.training.expert_settings import ExpertSettings
 from retrieval.training.recipes import StepLoss
-from retrieval.training.recipes.dense import Step
+from retrieval.training.recipes.dual import Step
 from retrieval.training.recipes.query_side import QuerySideRecipe
 
 __all__ = ["ExpertRecipe"]
 
 
-class ExpertRecipe(QuerySideRecipe):
+class ExpertRecipe(QuerySideRecipe[ExpertSettings]):
     """Holds each query against the vectors that the index has of the batch's documents."""
 
     def loss(self, batch: Step, step: int) -> StepLoss:
@@ -31,7 +32,7 @@ class ExpertRecipe(QuerySideRecipe):
         vectors[there] = torch.from_numpy(self._index.vectors(rows[self._there[rows]]))
         counted = replace(found, weights=found.weights * there)
         with torch.autocast(queries.device.type, enabled=False):
-            return self.of_vectors(queries, vectors.to(queries.device), counted)
+            return self.of_vectors(queries, vectors.to(queries.device), counted, step)
 
     def save(self, folder: Path) -> None:
         """The adapters alone."""

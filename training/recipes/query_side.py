@@ -15,7 +15,7 @@ from retrieval.training.data import TrainingData
 from retrieval.training.dev import DevSet
 from retrieval.training.exact import encode_all
 from retrieval.training.recipes.dense import DenseRecipe
-from retrieval.training.settings import DenseSettings
+from retrieval.training.recipes.dual import S
 
 __all__ = ["FrozenIndex", "QuerySideRecipe", "frozen_evaluator"]
 
@@ -45,7 +45,7 @@ class FrozenIndex(Protocol):
         """(m, d) of documents that are there and have a text."""
 
 
-class QuerySideRecipe(DenseRecipe):
+class QuerySideRecipe(DenseRecipe[S]):
     """Trains a query side of its own; the index of the documents stays valid.
 
     Raises:
@@ -57,7 +57,7 @@ class QuerySideRecipe(DenseRecipe):
         self,
         model: DualEncoder,
         data: TrainingData,
-        settings: DenseSettings,
+        settings: S,
         *,
         index: FrozenIndex,
         folder: Path | None = None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,12 @@ from retrieval.training.gathering import gathered, shares
 from retrieval.training.losses.adversarial import ranker as ranker_loss
 from retrieval.training.pairs import in_order, list_pairs, pair_batches
 from retrieval.training.recipes import StepLoss
-from retrieval.training.recipes.dense import DenseRecipe, Step, collected
+from retrieval.training.recipes.dual import DualRecipe, Step, collected
 from retrieval.training.settings import RankerSettings
 
 __all__ = ["RANKER", "RankedRecipe", "Together"]
+
+R = TypeVar("R", bound=RankerSettings)
 
 RANKER = "ranker"
 """The part of the model that is the cross-encoder; and the folder below the saved model where it goes."""
@@ -51,7 +53,7 @@ def _scores(ranker: CrossEncoder, features: Any, *, cached: bool) -> Tensor:
     return scores
 
 
-class RankedRecipe(DenseRecipe):
+class RankedRecipe(DualRecipe[R]):
     """Lists of a positive and negatives, scored by both models; the ranker may begin alone."""
 
     model: Together
@@ -60,7 +62,7 @@ class RankedRecipe(DenseRecipe):
         self,
         model: DualEncoder,
         data: TrainingData,
-        settings: RankerSettings,
+        settings: R,
         *,
         ranker: CrossEncoder | None,
         folder: Path | None = None,
@@ -69,7 +71,6 @@ class RankedRecipe(DenseRecipe):
         super().__init__(model, data, settings, folder=folder, progress=progress)
         self.origin["ranker_model"] = weights_digest(ranker) if ranker else None
         self.model = Together(self.encoder, ranker)
-        self.ranking = settings
 
     def part(self, name: str) -> str:
         """The ranker learns at a rate of its own."""
@@ -77,7 +78,7 @@ class RankedRecipe(DenseRecipe):
 
     def lr(self, part: str, step: int, lr: float) -> float:
         """The ranker's own, of the ranker."""
-        return self.ranking.ranker_lr if part == RANKER else lr
+        return self._settings.ranker_lr if part == RANKER else lr
 
     def save(self, folder: Path) -> None:
         """The retriever, and the ranker in a folder below it; sentence-transformers loads both."""
@@ -87,7 +88,7 @@ class RankedRecipe(DenseRecipe):
 
     def is_warming(self, step: int) -> bool:
         """Whether the ranker still learns alone."""
-        return step < self.ranking.ranker_warmup
+        return step < self._settings.ranker_warmup
 
     def scored(self, batch: Step, *, retriever: bool = False, ranker: bool = False) -> tuple[Tensor, Tensor]:
         """(b, 1 + k) scores of each query's own list by those that are asked for; the other's are empty.
@@ -123,7 +124,7 @@ class RankedRecipe(DenseRecipe):
         width = len(wide) // len(found.examples)
         own = shares(len(found.examples), batch.rank, batch.world)
         pairs = [pair for place in own for pair in wide[place * width : (place + 1) * width]]
-        return len(own), *pair_batches(self.model.ranker, pairs, self.ranking.pair_length)
+        return len(own), *pair_batches(self.model.ranker, pairs, self._settings.pair_length)
 
     def ranker_alone(self, batch: Step) -> StepLoss:
         """The ranker's own loss: the positive of each list against its negatives."""

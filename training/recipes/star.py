@@ -7,11 +7,12 @@ from torch import Tensor
 
 from retrieval.training.losses.pairwise import pairwise_softmax
 from retrieval.training.recipes.dense import DenseRecipe
+from retrieval.training.settings import StarSettings
 
 __all__ = ["StarRecipe"]
 
 
-class StarRecipe(DenseRecipe):
+class StarRecipe(DenseRecipe[StarSettings]):
     """In-batch training with hard negatives, one pair of documents at a time in place of a softmax over all."""
 
     loss_name = "pairwise"

@@ -26,7 +26,8 @@ from retrieval.training.exact import encode_all
 from retrieval.training.losses.distillation import in_batch_margin_mse, margin_mse
 from retrieval.training.pairs import batching
 from retrieval.training.recipes import StepLoss
-from retrieval.training.recipes.dense import DenseRecipe, Step
+from retrieval.training.recipes.dense import DenseRecipe
+from retrieval.training.recipes.dual import Step
 from retrieval.training.settings import TasBalancedSettings
 
 __all__ = ["TasBalancedRecipe", "balanced_pair", "clusters_of"]
@@ -34,7 +35,7 @@ __all__ = ["TasBalancedRecipe", "balanced_pair", "clusters_of"]
 _TOPIC, _PAIR = 3, 4  # what the random numbers of a step are for
 
 
-class TasBalancedRecipe(DenseRecipe):
+class TasBalancedRecipe(DenseRecipe[TasBalancedSettings]):
     """MarginMSE to a teacher of pairs, and to one of whole batches that are of one topic.
 
     Raises:
@@ -59,7 +60,7 @@ class TasBalancedRecipe(DenseRecipe):
         super().__init__(model, data, settings, folder=folder, progress=progress)
         self.origin["ranker_model"] = weights_digest(ranker) if ranker else None
         self.origin["teacher_model"] = weights_digest(batch_teacher) if batch_teacher else None
-        self._tas, self._ranker, self._batch_teacher = settings, ranker, batch_teacher
+        self._ranker, self._batch_teacher = ranker, batch_teacher
         self._topics: list[list[int]] = []
         self._kept: list[int] = []
 
@@ -70,8 +71,10 @@ class TasBalancedRecipe(DenseRecipe):
             self.data = self._taught(self._ranker)
         self._keep_taught()
         asked = [example.query for example in self.data.examples]
-        vectors = encode_all(self.encoder, asked, "query", max_length=self._tas.query_length, progress=self._progress)
-        self._topics = clusters_of(vectors.numpy(), self._tas.clusters, seed=self._tas.seed)
+        vectors = encode_all(
+            self.encoder, asked, "query", max_length=self._settings.query_length, progress=self._progress
+        )
+        self._topics = clusters_of(vectors.numpy(), self._settings.clusters, seed=self._settings.seed)
 
     def state(self) -> Mapping[str, Any]:
         """Negatives, topics and scores."""
@@ -90,7 +93,7 @@ class TasBalancedRecipe(DenseRecipe):
 
     def _taught(self, ranker: CrossEncoder) -> TrainingData:
         """The data with what the ranker makes of each query's positives and first negatives."""
-        lists = [[*e.positives, *e.negatives[: self._tas.ranked]] for e in self.data.examples]
+        lists = [[*e.positives, *e.negatives[: self._settings.ranked]] for e in self.data.examples]
         pairs = [
             (example.query, self.data.texts[row])
             for example, rows in zip(self.data.examples, lists, strict=True)
@@ -103,7 +106,7 @@ class TasBalancedRecipe(DenseRecipe):
             done += more
             self._progress("teacher's scores", done, len(pairs))
 
-        scores = score_pairs(ranker, pairs, batching(ranker), tell, max_length=self._tas.pair_length).tolist()
+        scores = score_pairs(ranker, pairs, batching(ranker), tell, max_length=self._settings.pair_length).tolist()
         ends = np.cumsum([0, *map(len, lists)])
         examples = [
             replace(example, scores=dict(zip(rows, scores[start:end], strict=True)))
@@ -121,17 +124,18 @@ class TasBalancedRecipe(DenseRecipe):
 
     def batch(self, step: int, rank: int, world: int) -> Step:
         """Queries of one topic; where it has too few, of the next one drawn."""
-        generator = np.random.default_rng((self._tas.seed, _TOPIC, step))
+        s = self._settings
+        generator = np.random.default_rng((s.seed, _TOPIC, step))
         order = generator.permutation(len(self._topics))
         places = [int(place) for topic in order for place in generator.permutation(self._topics[topic])]
-        examples = [self.data.examples[place] for place in places[: self._tas.batch]]
+        chosen = places[: s.batch]
         lists = [
-            balanced_pair(example, self._tas.bins, np.random.default_rng((self._tas.seed, _PAIR, step, number)))
-            for number, example in enumerate(examples)
+            balanced_pair(self.data.examples[place], s.bins, np.random.default_rng((s.seed, _PAIR, step, number)))
+            for number, place in enumerate(chosen)
         ]
-        return Step(of_lists(examples, lists), rank, world)
+        return Step(of_lists(self.data, chosen, lists), rank, world)
 
-    def of_vectors(self, queries: Tensor, documents: Tensor, batch: Batch) -> StepLoss:
+    def of_vectors(self, queries: Tensor, documents: Tensor, batch: Batch, step: int) -> StepLoss:
         """MarginMSE of each query's own pair, and of its positive with all other documents."""
         scores = queries @ documents.T / self.temperature
         own, wanted = batch.own(scores), batch.teacher.to(scores.device)
@@ -139,12 +143,12 @@ class TasBalancedRecipe(DenseRecipe):
         total = parts["pairs"]
         if self._batch_teacher:
             parts["batch"] = in_batch_margin_mse(scores, self._of_teacher(batch).to(scores.device))
-            total = total + self._tas.batch_weight * parts["batch"]
+            total = total + self._settings.batch_weight * parts["batch"]
         return StepLoss(total, {name: part.item() for name, part in parts.items()}, {})
 
     def _of_teacher(self, batch: Batch) -> Tensor:
         assert self._batch_teacher
-        teacher, s = self._batch_teacher, self._tas
+        teacher, s = self._batch_teacher, self._settings
         asked = [example.query for example in batch.examples]
         queries = encode_all(teacher, asked, "query", max_length=s.query_length)
         documents = encode_all(
