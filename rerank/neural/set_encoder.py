@@ -13,7 +13,7 @@ from retrieval.encoders.neural.side import new_folder
 from retrieval.errors import InputError, ModelError
 from retrieval.rerank.neural.cross_encoder import CrossEncoder
 from retrieval.rerank.neural.interaction import first_states
-from retrieval.rerank.neural.pairs import rows_of
+from retrieval.rerank.neural.pairs import in_sums, rows_of
 from retrieval.rerank.neural.set_layout import (
     BACKBONES,
     MARK,
@@ -272,7 +272,8 @@ class SetEncoder(nn.Module):
 
     def scores(self, states: Tensor) -> Tensor:
         """(n,) float32, of states (n, H)."""
-        found: Tensor = self.head(states)
+        with in_sums(self):
+            found: Tensor = self.head(states)
         return found[:, 0].float()
 
     def duplicates(self, states: Tensor) -> Tensor:
@@ -283,7 +284,8 @@ class SetEncoder(nn.Module):
         """
         if self.duplicate is None:
             raise ModelError(f"model {self.name!r} was not trained to notice duplicates")
-        found: Tensor = self.duplicate(states)
+        with in_sums(self):
+            found: Tensor = self.duplicate(states)
         return found[:, 0].float()
 
     def save(self, folder: str | Path) -> None:

@@ -173,6 +173,26 @@ def test_judgements_rank_where_no_teacher_does(recipe: Make) -> None:
     torch.testing.assert_close(found.total, torch.stack(expected).mean(), atol=1e-5, rtol=0)
 
 
+def test_short_lists_that_are_filled_up_tell_the_truth(bare: Path) -> None:
+    """What is in a list twice by chance is a duplicate, and what may be relevant is no negative of RankNet's."""
+    data = TrainingData(texts=["d0x0", "d1x0", "d2x0"], examples=[Example("q", "q0x0", (0,), neither=(2,))])
+    settings = SetEncoderSettings(batch=1, negatives_per_query=5, softmax=0.0, rank_net=1.0)
+    made = SetEncoderRecipe(make_model(bare), data, settings)
+    made.model.eval()
+    batch = made.batch(0, 0, 1)
+    rows = [*batch.rows, batch.rows[batch.twice[0]]]
+    assert set(rows) == {0, 1, 2}
+    states = made.model.states(made.model.tokenize("q0x0", [data.texts[row] for row in rows]))
+    odds, scores = made.model.duplicates(states), made.model.scores(states)
+    copies = torch.tensor([rows.count(row) > 1 for row in rows])
+    telling = torch.where(copies, 2.5 * torch.nn.functional.softplus(-odds), torch.nn.functional.softplus(odds))
+    places = {row: [place for place in range(6) if rows[place] == row] for row in range(3)}
+    ranking = [torch.nn.functional.softplus(scores[low] - scores[high]) for high in places[0] for low in places[1]]
+    found = made.loss(batch, 0).parts
+    assert found["duplicate"] == pytest.approx(telling.mean().item(), abs=1e-5)
+    assert found["rank_net"] == pytest.approx(torch.stack(ranking).mean().item(), abs=1e-5)
+
+
 def test_a_run_goes_on_only_with_the_same_settings(recipe: Make, collection: Path) -> None:
     """Sub-topics decide, too; of several processes all have the same batch, with the same documents twice."""
     settings = recipe(rank_net=1.0).settings()

@@ -17,7 +17,7 @@ def duplicate_loss(logits: Tensor, duplicates: Tensor) -> Tensor:
 
     Args:
         logits: (b, n) the log-odds.
-        duplicates: (b, n) bool, two of each list.
+        duplicates: (b, n) bool, as a rule two of each list.
 
     Returns:
         A scalar in float32.

@@ -104,13 +104,13 @@ class SetEncoderRecipe(CrossEncoderRecipe):
             first = torch.zeros(b, dtype=torch.int64, device=scores.device)
             parts["softmax"] = contrastive(scores, first, known, temperature=s.temperature)
         if s.rank_net:
-            parts["rank_net"] = rank_net(scores, self._targets(batch, scores, teacher, known))
+            parts["rank_net"] = rank_net(scores, self._targets(batch, scores, teacher))
         if s.is_taught:
             parts |= self._taught(scores, teacher, known)
         figures = {"positive_first": (scores.argmax(dim=1) == 0).float().mean().item()}
         if s.duplicate:
             logits = self.model.duplicates(states.flatten(0, 1)).view(b, -1)
-            told = _twice(batch.twice, logits)
+            told = _twice(batch).to(logits.device)
             parts["duplicate"] = duplicate_loss(logits, told)
             figures["duplicate_first"] = told.gather(1, logits.argmax(dim=1)[:, None]).float().mean().item()
         total = torch.stack([getattr(s, name) * part for name, part in parts.items()]).sum()
@@ -129,9 +129,9 @@ class SetEncoderRecipe(CrossEncoderRecipe):
         states = in_order([self.model.states(*blocks)], places)
         return gathered(states.view(len(mine), -1, self.model.head.in_features), len(batch.twice), rank, world)
 
-    def _targets(self, batch: SetBatch, scores: Tensor, teacher: Tensor, known: Tensor) -> Tensor:
+    def _targets(self, batch: SetBatch, scores: Tensor, teacher: Tensor) -> Tensor:
         """(b, n) RankNet's: the teacher's scores, or the judgements; with sub-topics only the best of each."""
-        wanted = teacher if self._is_ranked else known.float()
+        wanted = teacher if self._is_ranked else _judged(batch).to(scores.device)
         if self._subtopics is None:
             return wanted
         return novelty_targets(scores, wanted, self._members(batch).to(scores.device))
@@ -139,7 +139,7 @@ class SetEncoderRecipe(CrossEncoderRecipe):
     def _members(self, batch: SetBatch) -> Tensor:
         """(b, n, t) bool: which of its query's sub-topics a document is of."""
         assert self._subtopics is not None
-        rows = batch.own(torch.tensor(batch.rows).expand(len(batch.examples), -1)).tolist()
+        rows = _rows(batch).tolist()
         about = [
             [self._subtopics.get(example.id, {}).get(self._data.ids[row], frozenset()) for row in own]
             for example, own in zip(batch.examples, rows, strict=True)
@@ -169,12 +169,30 @@ def score_lists(
     return np.concatenate([np.zeros(0, dtype=np.float32), *found])
 
 
-def _twice(twice: Sequence[int], logits: Tensor) -> Tensor:
-    """(b, n) bool: a document and its copy, the last of the list."""
-    found = torch.zeros_like(logits, dtype=torch.bool)
-    found[torch.arange(len(twice)), torch.tensor(twice)] = True
-    found[:, -1] = True
-    return found
+def _judged(batch: Batch) -> Tensor:
+    """(b, 1 + k) float32: 1 for a positive, 0 for a negative, NaN for what may be either."""
+    unknown = float("nan")
+    return torch.tensor(
+        [
+            [unknown if row in example.neither else float(row in example.positives) for row in own]
+            for example, own in zip(batch.examples, _rows(batch).tolist(), strict=True)
+        ]
+    )
+
+
+def _twice(batch: SetBatch) -> Tensor:
+    """(b, n) bool: which documents stand in their list more than once, the copy at its end among them.
+
+    A short list is filled up at random, so that a document may have come twice before it was copied.
+    """
+    rows = _rows(batch)
+    rows = torch.cat([rows, rows.gather(1, torch.tensor(batch.twice)[:, None])], dim=1)
+    return (rows[:, :, None] == rows[:, None]).sum(dim=2) > 1
+
+
+def _rows(batch: Batch) -> Tensor:
+    """(b, 1 + k) of each query's positive and negatives."""
+    return batch.own(torch.tensor(batch.rows).expand(len(batch.examples), -1))
 
 
 def _digest(subtopics: Subtopics) -> Any:

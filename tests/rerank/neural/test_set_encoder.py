@@ -219,6 +219,17 @@ def test_half_precision_keeps_the_head_exact(make: Make) -> None:
     assert not torch.equal(half, half.bfloat16().float())
 
 
+def test_passages_do_not_tie_under_autocast(make: Make) -> None:
+    """As in training in bf16 and on its dev data: neither head ends in a product of eight bits."""
+    model = make()
+    model.add_duplicate_head()
+    states = torch.randn(300, model.head.in_features, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = [head(states) for head in (model.scores, model.duplicates)]
+    for scores in found:
+        assert len(scores.unique()) > 290
+
+
 def test_a_gradient_reaches_the_whole_model(make: Make) -> None:
     """[INT]'s embedding, too."""
     model = make("electra")
