@@ -83,7 +83,7 @@ class SetScorer:
             return SetEncoder.load(source, device=device).set_lengths(query_length, document_length)
 
         made = prepare(model, load, device=device, precision=precision, runtime="torch", batch_tokens=batch_tokens)
-        self._model, self._batching, self._at_once = made.model, made.batching, at_once
+        self._model, self._batching = made.model, made.batching
         self._model.set_precision(made.choice.precision)
         self.card = SetCard(
             max_length=self._model.max_length,
@@ -92,6 +92,11 @@ class SetScorer:
             at_once=at_once,
             **made.described,
         )
+
+    @property
+    def at_once(self) -> int:
+        """Passages of a set that see each other, at most."""
+        return self.card.at_once
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -129,7 +134,7 @@ class SetScorer:
             InputError: there are not as many lists as queries.
             ModelError: a score is no number.
         """
-        return score_sets(self._model, queries, lists, self._batching, on_batch, at_once=self._at_once)
+        return score_sets(self._model, queries, lists, self._batching, on_batch, at_once=self.at_once)
 
 
 def score_sets(

@@ -16,6 +16,7 @@ __all__ = [
     "Progress",
     "Reranker",
     "Searcher",
+    "SetReranker",
     "SparseEncoder",
     "silent",
 ]
@@ -108,6 +109,15 @@ class CalibratedReranker(Protocol):
 
     def calibrate(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> None:
         """Let it see them, each beside its query; its settings say what became of it."""
+
+
+@runtime_checkable
+class SetReranker(Protocol):
+    """A reranker whose score of a passage depends on the others of its list: those of two calls cannot be compared."""
+
+    @property
+    def at_once(self) -> int:
+        """Passages of a list that see each other, at most."""
 
 
 Q_contra = TypeVar("Q_contra", contravariant=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError
-from retrieval.protocols import Reranker
+from retrieval.protocols import Reranker, SetReranker
 from retrieval.types import Hits, ScoreKind, Signals
 
 __all__ = ["RERANK", "Reranking", "rerank"]
@@ -22,6 +22,8 @@ _LOG = logging.getLogger("retrieval")
 
 # Passages read together where a time budget may end the work, and queries where none does.
 _PASSAGES_AT_ONCE, _QUERIES_AT_ONCE = 16, 16
+# Seconds that anything takes at least, where the clock says none.
+_TICK = 1e-9
 
 TextsOf = Callable[[NDArray[np.int64]], list[str]]
 
@@ -33,7 +35,7 @@ class Reranking:
     Attributes:
         model: what scores passages.
         depth: hits of each query that it reads, the first ones.
-        budget_ms: milliseconds for each query; as many hits are read as that allows, and at least some.
+        budget_ms: milliseconds for each query's reranking; as many hits are read as that allows, and at least some.
         queries: what is asked, as far as it is known: a model in int8 is calibrated by their hits. Without any, titles
             and first sentences of documents take their place.
     """
@@ -115,14 +117,23 @@ def _scores(hits: Hits, queries: Sequence[str], texts_of: TextsOf, how: Rerankin
 def _in_time(query: str, ordinals: NDArray[np.int64], texts_of: TextsOf, how: Reranking) -> NDArray[np.float32]:
     """Scores of as many of the first hits as there is time for, by the pace so far; the first ones in any case."""
     assert how.budget_ms is not None
-    end, begun = time.perf_counter() + how.budget_ms / 1000, time.perf_counter()
-    parts: list[NDArray[np.float32]] = []
-    for start in range(0, len(ordinals), _PASSAGES_AT_ONCE):
-        now = time.perf_counter()
-        if start and now + (now - begun) / start * _PASSAGES_AT_ONCE > end:
-            break
-        parts += how.model.score_lists([query], [texts_of(ordinals[start : start + _PASSAGES_AT_ONCE])])
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+    begun = time.perf_counter()
+    end = begun + how.budget_ms / 1000
+
+    def read(start: int, stop: int) -> NDArray[np.float32]:
+        return how.model.score_lists([query], [texts_of(ordinals[start:stop])])[0]
+
+    scores = read(0, _PASSAGES_AT_ONCE)
+    while len(scores) < len(ordinals):
+        done, now = len(scores), time.perf_counter()
+        room = min(len(ordinals), (end - now) / max(now - begun, _TICK) * done)
+        if isinstance(how.model, SetReranker):
+            # Those that were read are read again, beside the others: once, so that all scores can be compared.
+            return read(0, int(room)) if room > done else scores
+        if room < min(_PASSAGES_AT_ONCE, len(ordinals) - done):
+            return scores
+        scores = np.concatenate([scores, read(done, done + _PASSAGES_AT_ONCE)])
+    return scores
 
 
 def _tell(read: Sequence[int], wanted: Sequence[int], how: Reranking) -> None:

@@ -138,7 +138,10 @@ RerankDepthOption = Annotated[int, typer.Option(min=1, metavar="N", help="Hits t
 BudgetOption = Annotated[
     float | None,
     typer.Option(
-        "--budget-ms", metavar="MS", help="Read as many of them as this time allows for a query.", show_default=False
+        "--budget-ms",
+        metavar="MS",
+        help="Read as many of them as this time allows for a query, 16 at least.",
+        show_default=False,
     ),
 ]
 RouterOption = Annotated[

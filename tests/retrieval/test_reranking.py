@@ -79,6 +79,30 @@ def test_a_budget_reads_as_much_as_it_allows(caplog: pytest.LogCaptureFixture) -
     assert sum(model.read) == 116
 
 
+class BesideOthers(ByLength):
+    """Scores a passage by its length, less the mean of its list's."""
+
+    at_once = 1000
+
+    def score_lists(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
+        """(m,) of each list."""
+        return [own - own.mean() for own in super().score_lists(queries, lists)]
+
+
+@pytest.mark.parametrize("budget", [1e6, float("inf")])
+def test_a_set_is_read_as_one_within_a_budget(budget: float) -> None:
+    """Scores of several lists could not be compared: there is one of all that there is time for, or of the first."""
+    model, hits = BesideOthers(), hits_of(list(range(100)))
+    ample = rerank(hits, ["a"], texts, Reranking(model=model, budget_ms=budget), stage="lexical", k=100)
+    assert model.read == [16, 100]
+    plain = rerank(hits, ["a"], texts, Reranking(model=model), stage="lexical", k=100)
+    np.testing.assert_array_equal(ample.ordinals, plain.ordinals)
+    np.testing.assert_array_equal(ample.scores, plain.scores)
+    model.read.clear()
+    rerank(hits, ["a"], texts, Reranking(model=model, budget_ms=1e-6), stage="lexical", k=100)
+    assert model.read == [16]
+
+
 def test_a_retriever_reranks_what_it_finds(tmp_path: Path) -> None:
     """Deep enough for its depth whatever k is; settings tell; without texts there is nothing to read."""
     corpus = [{"id": f"d{n}", "text": "wind " * (n + 1) + "sky " * (20 - n)} for n in range(20)]
