@@ -58,6 +58,13 @@ def test_rows_are_positives_then_negatives_of_each_query() -> None:
             assert batch.known[place].tolist() == [row in example.positives for row in batch.rows]
 
 
+def test_places_say_where_examples_stand() -> None:
+    """Of every process' part."""
+    for rank in range(2):
+        batch = draw(DATA, DRAW, 3, rank=rank, world=2)
+        assert [DATA.examples[place] for place in batch.places] == batch.examples
+
+
 def test_the_teacher_speaks_of_its_own_queries_only() -> None:
     """A negative it does not list scores 0; a query whose positive it does not list is not a number throughout."""
     batch = draw(DATA, DRAW, 0)

@@ -1,6 +1,6 @@
 """The query side alone, of a model whose documents stand in an index that stays as it is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.beir_eval.runs import Run
 from retrieval.encoders.neural.dual import DualEncoder
 from retrieval.errors import InputError
 from retrieval.protocols import Progress, silent
@@ -94,26 +95,36 @@ def frozen_evaluator(
 ) -> Callable[[], float]:
     """The mean over dev sets of a measure, by searching the index with the query side as it then is.
 
+    Documents of one text, which the data has one row for, are found together.
+
     Raises:
         InputError: the index has no document of a dev set.
     """
-    known = {data.ids[row] for row in np.flatnonzero(index.has(np.arange(len(data.ids))))}
-    for dev in sets:
-        if known.isdisjoint(dev.documents):
+    there = index.has(np.arange(len(data.texts)))
+    rows = {text: row for row, text in enumerate(data.texts) if there[row]}
+    named = [_by_row(dev, rows) for dev in sets]
+    for dev, ids in zip(sets, named, strict=True):
+        if not ids:
             raise InputError(f"the index that is searched has no document of dev data {dev.name!r}")
 
-    def evaluate() -> float:
-        return sum(dev.score(_run(dev), measure) for dev in sets) / len(sets)
-
-    def _run(dev: DevSet) -> dict[str, dict[str, float]]:
+    def run(dev: DevSet, ids: Mapping[int, Sequence[str]]) -> Run:
         texts = [query.text for query in dev.queries]
         vectors = encode_all(model, texts, "query", max_length=model.max_length("query"))
-        found = index.search(vectors.numpy(), 100)
-        run = {}
-        for query, rows in zip(dev.queries, found.tolist(), strict=True):
-            ids = [data.ids[row] for row in rows if row >= 0]
-            kept = [id_ for id_ in ids if id_ in dev.documents and id_ != query.id]
-            run[query.id] = {id_: -float(rank) for rank, id_ in enumerate(kept)}
-        return run
+        lists = zip(dev.queries, index.search(vectors.numpy(), 100).tolist(), strict=True)
+        return {query.id: _ranked([id_ for row in hits for id_ in ids.get(row, ())], query.id) for query, hits in lists}
 
-    return evaluate
+    return lambda: sum(dev.score(run(dev, ids), measure) for dev, ids in zip(sets, named, strict=True)) / len(sets)
+
+
+def _by_row(dev: DevSet, rows: Mapping[str, int]) -> dict[int, list[str]]:
+    """The ids of a dev set's documents by the rows of their texts."""
+    found: dict[int, list[str]] = {}
+    for id_, text in dev.documents.items():
+        if text in rows:
+            found.setdefault(rows[text], []).append(id_)
+    return found
+
+
+def _ranked(ids: Sequence[str], query: str) -> dict[str, float]:
+    """Scores that fall with the rank, without the document that is the query itself."""
+    return {id_: -float(rank) for rank, id_ in enumerate(id_ for id_ in ids if id_ != query)}
