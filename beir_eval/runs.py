@@ -112,7 +112,7 @@ def read_run(path: Path, queries: Container[str] | None = None) -> dict[str, dic
     """
     run: dict[str, dict[str, float]] = {}
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for position, line in enumerate(file, 1):
                 try:
                     query, _, document, _, score, _ = line.split()

@@ -241,7 +241,7 @@ class _Reader:
 
     def _read_triples(self, path: Path) -> None:
         found: dict[str, tuple[list[int], list[int]]] = {}
-        with path.open(encoding="utf-8", errors="surrogateescape") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             for position, line in enumerate(file, 1):
                 if not is_unicode(line):
                     raise CorpusError(str(path), position, "not UTF-8")
@@ -272,7 +272,7 @@ class _Reader:
         scores: dict[int, float] = {}
         for name, rows in (("pos", positives), ("neg", negatives)):
             given = lists[f"{name}_scores"]
-            if given and (len(given) != len(rows) or not all(isinstance(s, int | float) for s in given)):
+            if given and not _are_numbers(given, len(rows)):
                 raise ValueError(f"{name}_scores must be {len(rows)} numbers, one for each of {name}")
             scores.update(zip(rows, map(float, given), strict=False))
         id_ = fields.get("query_id")
@@ -284,6 +284,10 @@ class _Reader:
         if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
             raise ValueError(f"{name} must be a list of texts")
         return [self._row(text) for text in texts]
+
+
+def _are_numbers(values: object, count: int) -> bool:
+    return isinstance(values, list) and len(values) == count and all(isinstance(one, int | float) for one in values)
 
 
 def _without(examples: Sequence[Example], others: Sequence[Example]) -> list[Example]:

@@ -9,6 +9,7 @@ A mined file is JSONL, one line for each query, as `retrieval mine` writes it:
 field of an item but its id.
 """
 
+import codecs
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def read_mined(path: Path) -> dict[str, MinedLists]:
         with path.open("rb") as file:
             for position, line in enumerate(file, 1):
                 if line.strip():
-                    _add_mined(mined, line, f"{path}:{position}")
+                    _add_mined(mined, line.removeprefix(codecs.BOM_UTF8), f"{path}:{position}")
     except OSError as error:
         raise CollectionError(f"{path}: cannot be read ({error})") from error
     return mined

@@ -115,6 +115,7 @@ def test_jsonl_holds_texts_and_scores(tmp_path: Path) -> None:
         ({"query": "q", "pos": ["x"], "neg": [3]}, "neg must be a list of texts"),
         ({"query": "q", "pos": ["x"], "pos_scores": [1, 2]}, "pos_scores must be 1 numbers"),
         ({"query": "q", "pos": ["x"], "pos_scores": ["high"]}, "pos_scores must be 1 numbers"),
+        ({"query": "q", "pos": ["x"], "pos_scores": 3}, "pos_scores must be 1 numbers"),
     ],
 )
 def test_a_record_that_cannot_be_used_is_named_with_its_line(
@@ -136,6 +137,24 @@ def test_triples(tmp_path: Path) -> None:
     path.write_text("q\tx\ty\nq\tx\n")
     with pytest.raises(CorpusError, match=r"triples.tsv:2: expected query, positive and negative"):
         read_training_data(Sources(data=[path]))
+
+
+def test_files_of_other_systems_are_read_as_ours(tmp_path: Path) -> None:
+    """With a byte order mark, and lines that end as Windows has them; in runs and judgements as well."""
+    folder(tmp_path / "plain", "q1\ta\t1\nq2\tb\t1\n")
+    (tmp_path / "plain.tsv").write_text("q\tx\ty\nr\ty\tx\n")
+    (tmp_path / "plain.jsonl").write_text('{"query": "s", "pos": ["x"], "neg": ["z"]}\n')
+    run(tmp_path / "plain.trec", "q1 Q0 c 1 9", "q1 Q0 b 2 8")
+    other = folder(tmp_path / "other", "q1\ta\t1\nq2\tb\t1\n")
+    for path in [*tmp_path.glob("plain.*"), *other.rglob("*.*")]:
+        content = path.read_bytes().replace(b"\n", b"\r\n")
+        path.with_stem(path.stem.replace("plain", "other")).write_bytes(b"\xef\xbb\xbf" + content)
+
+    def read(name: str) -> TrainingData:
+        data = [tmp_path / name, *(tmp_path / f"{name}.{kind}" for kind in ("tsv", "jsonl"))]
+        return read_training_data(Sources(data=data, negatives=[tmp_path / f"{name}.trec"]))
+
+    assert read("other") == read("plain")
 
 
 def test_another_kind_of_file_is_an_error(tmp_path: Path) -> None:

@@ -30,6 +30,14 @@ def test_a_mined_file_is_read_with_weights_and_pseudo_positives(tmp_path: Path) 
     assert read_mined(path)["q1"].positives == [Mined("d", 1.0, "dense", 0, 0.97)]
 
 
+def test_a_byte_order_mark_is_no_content(tmp_path: Path) -> None:
+    """As some editors leave one; nor are ends of lines of two characters."""
+    path = mined_file(tmp_path / "negatives.jsonl", LINE)
+    plain = read_mined(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_mined(path) == plain
+
+
 def test_any_other_name_is_a_run(tmp_path: Path) -> None:
     """Its hits by score, each with its rank, its score and weight 1."""
     path = tmp_path / "bm25.trec"
