@@ -1,17 +1,34 @@
 """Files that are there whole or not at all, their checksums, and what text they can hold."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["is_unicode", "sha256_of", "sync_folder", "sync_tree", "write_stream", "write_whole"]
+from retrieval.errors import InputError
+
+__all__ = ["is_unicode", "make_folder", "sha256_of", "sync_folder", "sync_tree", "write_stream", "write_whole"]
 
 
 def sha256_of(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that work is about to fill, before the work is done.
+
+    Raises:
+        InputError: it cannot be made, or nothing can be written in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InputError(f"{folder}: no folder to write to ({error.strerror})", hint="name another one") from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from retrieval.encoders.neural.attention import attend_in_float32
 from retrieval.errors import InputError, MissingExtraError, TrainingError
+from retrieval.files import make_folder
 from retrieval.protocols import Progress, silent
 from retrieval.training.checkpoints import Best, Checkpoints, Progressed, commit
 from retrieval.training.gathering import average_gradients, share_weights
@@ -79,8 +80,10 @@ def train(
         MissingExtraError: accelerate is not installed.
         TrainingError: the loss is no longer a number, or `out` holds a run with other settings; the last good
             checkpoint stays.
-        InputError: `out` holds a finished model already, or fp16 is asked for without a GPU.
+        InputError: `out` holds a finished model already, or is no folder to write to, or fp16 is asked for without a
+            GPU.
     """
+    make_folder(out)
     if (out / "model").exists() and not restart:
         raise InputError(f"{out / 'model'}: a finished model stands there", hint="name a new folder, or --restart")
     run = _Run(recipe, settings, out, evaluate, progress)

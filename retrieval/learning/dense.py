@@ -1,5 +1,6 @@
 """Learn: training data, a model and a method become a better model, in a folder that holds all that led to it."""
 
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import InputError, MissingExtraError
+from retrieval.files import make_folder
 from retrieval.learning.frozen import IndexedDocuments, index_of
 from retrieval.protocols import Progress, silent
 from retrieval.training.settings import (
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from retrieval.training.recipes.dual import DualRecipe
     from retrieval.training.trainer import Outcome
 
-__all__ = ["METHODS", "each_epoch", "learn", "needs_torch", "read_data"]
+__all__ = ["METHODS", "each_epoch", "learn", "needs_torch", "read_data", "steps_of"]
 
 METHODS: Mapping[str, type[DenseSettings]] = {
     "dense": DenseSettings,
@@ -129,7 +131,7 @@ def learn(
         MissingExtraError: torch, accelerate or peft is not installed.
         ModelError: the model cannot be had, or is none to train.
         TrainingError: see `retrieval.training.trainer.train`.
-        InputError: an unknown method, or a finished model stands at `out`.
+        InputError: an unknown method, or a finished model stands at `out`, or it is no folder to write to.
     """
     needs_torch()
     from retrieval.encoders.neural.dual import DualEncoder
@@ -158,6 +160,17 @@ def each_epoch(optimising: TrainerSettings, data: "TrainingData", batch: int) ->
     """With an evaluation after each epoch, where nothing else was said."""
     every = optimising.evaluate_every or max(1, round(len(data.examples) / batch))
     return replace(optimising, evaluate_every=every)
+
+
+def steps_of(epochs: float, data: "TrainingData", batch: int) -> int:
+    """The batches in which each query is seen so many times, the last one being full.
+
+    Raises:
+        InputError: that is no number of times.
+    """
+    if not 0 <= epochs < math.inf:
+        raise InputError(f"epochs must be a number of at least 0; got {epochs!r}")
+    return math.ceil(epochs * len(data.examples) / batch)
 
 
 def needs_torch() -> None:
@@ -275,6 +288,7 @@ def _prepare_adore(
     from retrieval.training.recipes.query_side import frozen_evaluator
 
     assert isinstance(settings, AdoreSettings)
+    make_folder(folder)
     with first_alone(device):
         if restart and processes()[0] == 0:
             shutil.rmtree(folder / "index", ignore_errors=True)

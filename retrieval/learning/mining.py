@@ -17,7 +17,7 @@ from retrieval.beir_eval.datasets import Collection
 from retrieval.beir_eval.runs import read_run
 from retrieval.corpus import OnError, ReadReport, read_documents
 from retrieval.errors import CollectionError
-from retrieval.files import write_stream, write_whole
+from retrieval.files import make_folder, write_stream, write_whole
 from retrieval.pipeline import Retriever
 from retrieval.protocols import Progress, silent
 from retrieval.training.audit import Audit
@@ -169,15 +169,15 @@ def mine(
 
     Raises:
         CollectionError: a hit that the corpus lacks.
-        InputError: see `Miner`.
+        InputError: see `Miner`; or `out` is no folder to write to.
     """
+    make_folder(out)
     miner = Miner(settings, scorer)
     job = _Job(collection, _named(sources), miner, settings.last * (2 if scorer else 1), Audit(audit), on_error)
     with tempfile.TemporaryFile() as file:
         read = ReadReport()
         job.texts = _Texts(file, read_documents(folder, on_error=on_error, report=read), progress)
         job.note(read)
-        out.mkdir(parents=True, exist_ok=True)
         write_stream(out / "negatives.jsonl", job.lines(progress))
     write_whole(out / "audit.tsv", job.audit.content().encode())
     report = job.report

@@ -19,7 +19,6 @@ A job is a TOML file. What stands above the rounds holds for all of them, as far
     model = "@2"                # of round 2; without it, of the round before
 """
 
-import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -31,8 +30,8 @@ import orjson
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from retrieval.errors import InputError, TrainingError
-from retrieval.files import write_whole
-from retrieval.learning.dense import METHODS, learn, read_data
+from retrieval.files import make_folder, write_whole
+from retrieval.learning.dense import METHODS, learn, read_data, steps_of
 from retrieval.protocols import Progress, silent
 from retrieval.training.settings import DataSettings, DenseSettings, TrainerSettings, check_negatives
 
@@ -195,7 +194,7 @@ def _claim(job: Job, out: Path) -> None:
     """Note whose folder it is."""
     path, settings = out / _JOB, job.settings()
     if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         write_whole(path, orjson.dumps(settings, option=orjson.OPT_INDENT_2))
         return
     before = orjson.loads(path.read_bytes())
@@ -211,8 +210,7 @@ def _run(job: Job, number: int, each: Round, out: Path, restart: bool, progress:
     others: dict[str, Any] = _resolved(each.settings, job, number, out)
     each = replace(each, model=_made_by(each.model, job, number, out), settings=replace(each.settings, **others))
     training, sets = read_data(each.data, each.given, each.settings.seed)
-    epoch = len(training.examples) / each.settings.batch
-    steps = math.ceil(each.epochs * epoch) if each.steps is None else each.steps
+    steps = steps_of(each.epochs, training, each.settings.batch) if each.steps is None else each.steps
     corpus = each.data[0] if len(each.data) == 1 and each.data[0].is_dir() else None
     return learn(
         each.method,

@@ -1,6 +1,5 @@
 """How one expert of a router is trained: its domain, its data and its index meet the trainer."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from retrieval.errors import InputError, TrainingError
-from retrieval.files import sha256_of, write_whole
-from retrieval.learning.dense import each_epoch, read_data
+from retrieval.files import make_folder, sha256_of, write_whole
+from retrieval.learning.dense import each_epoch, read_data, steps_of
 from retrieval.learning.frozen import IndexedDocuments, index_of
 from retrieval.protocols import Progress, silent
 from retrieval.rerank.router_files import NAME, Expert
@@ -139,7 +138,7 @@ def _claim(folder: Path, about: dict[str, Any]) -> None:
     """Note how the expert is trained; one that was begun otherwise is an error."""
     file = folder / _EXPERT
     if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_whole(file, orjson.dumps(about, option=orjson.OPT_INDENT_2))
         return
     before = orjson.loads(file.read_bytes())
@@ -170,7 +169,7 @@ def _train(
     opened = index_of(encoder, out / "indexes" / domain.name, domain.folder, domain.index, progress)
     documents = IndexedDocuments(opened, data.ids)
     recipe = ExpertRecipe(encoder, data, making.settings, index=documents, folder=folder, progress=progress)
-    steps = math.ceil(making.epochs * len(data.examples) / making.settings.batch)
+    steps = steps_of(making.epochs, data, making.settings.batch)
     optimising = replace(making.optimising, steps=steps if making.steps is None else making.steps)
     if not sets:
         return train(recipe, optimising, folder, progress=progress)

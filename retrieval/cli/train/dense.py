@@ -1,6 +1,5 @@
 """`retrieval train` for dense encoders: one command for each method, its options made of its settings."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from retrieval.cli.console import progress
 from retrieval.cli.options import JsonOption, RestartOption, ThreadsOption
 from retrieval.cli.train.fields import command_of
 from retrieval.cli.train.telling import draw_curves, report, tell, use_threads
-from retrieval.learning.dense import METHODS, learn, needs_torch, read_data
+from retrieval.learning.dense import METHODS, learn, needs_torch, read_data, steps_of
 from retrieval.training.plotting import needs_matplotlib
 from retrieval.training.settings import DataSettings, DenseSettings, TrainerSettings, check_negatives
 
@@ -84,7 +83,7 @@ def _method(name: str) -> Callable[..., None]:
         check_negatives(settings, given)
         training, sets = read_data(data, given, settings.seed)
         report(training, sets)
-        wanted = math.ceil(epochs * len(training.examples) / settings.batch) if steps is None else steps
+        wanted = steps_of(epochs, training, settings.batch) if steps is None else steps
         corpus = data[0] if len(data) == 1 and data[0].is_dir() else None
         with progress() as show:
             outcome = learn(

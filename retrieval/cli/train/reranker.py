@@ -1,6 +1,5 @@
 """`retrieval train cross-encoder` and `set-encoder`."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ from retrieval.cli.options import JsonOption, RestartOption, ThreadsOption
 from retrieval.cli.train.dense import DataArgument, EpochsOption, OutOption, PlotOption, StepsOption
 from retrieval.cli.train.telling import draw_curves, report, tell, use_threads
 from retrieval.errors import InputError
-from retrieval.learning.dense import needs_torch, read_data
+from retrieval.learning.dense import needs_torch, read_data, steps_of
 from retrieval.learning.rerankers import learn_ranker
 from retrieval.training.plotting import needs_matplotlib
 from retrieval.training.ranker_settings import CrossEncoderSettings
@@ -71,7 +70,7 @@ def reranker(
             hint="search with the dev queries, and give --dev-run FILE for each folder",
         )
     report(training, sets)
-    wanted = math.ceil(epochs * len(training.examples) / settings.batch) if steps is None else steps
+    wanted = steps_of(epochs, training, settings.batch) if steps is None else steps
     with progress() as show:
         outcome = learn_ranker(
             model,

@@ -12,7 +12,8 @@ from retrieval.cli.console import progress
 from retrieval.cli.options import DeviceOption, JsonOption, RestartOption, ThreadsOption
 from retrieval.cli.train.telling import report, tell, use_threads
 from retrieval.errors import InputError
-from retrieval.learning.dense import needs_torch, read_data
+from retrieval.files import make_folder
+from retrieval.learning.dense import needs_torch, read_data, steps_of
 from retrieval.protocols import Progress
 from retrieval.training.settings import DataSettings, TrainerSettings
 
@@ -175,7 +176,7 @@ def splade(
     training, sets = read_data(data, given, seed)
     report(training, sets)
     optimising = TrainerSettings(
-        steps=math.ceil(epochs * len(training.examples) / batch) if steps is None else steps,
+        steps=steps_of(epochs, training, batch) if steps is None else steps,
         lr=lr,
         warmup=warmup,
         weight_decay=weight_decay,
@@ -279,6 +280,7 @@ def _query_recipe(
 
     about = f"{weights_digest(encoder.document)} {length}"
     encoder.eval()
+    make_folder(out)
     documents = encode_frozen(encode, training.texts, out / "documents", model=about, progress=show)
     recipe = SpladeQueryRecipe(with_query_side(encoder), training, documents, settings, warm_start=start, progress=show)
     return recipe, frozen_evaluator(encoder, training, documents, sets)

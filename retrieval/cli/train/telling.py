@@ -16,11 +16,15 @@ __all__ = ["draw_curves", "is_spokesman", "report", "tell", "told_of", "use_thre
 
 
 def draw_curves(folder: Path) -> None:
-    """Write curves.png of a run's folder."""
+    """Write curves.png of a run's folder; of a run without a step there are none, which is said."""
     if not is_spokesman():
         return
+    from retrieval.training.log import read_log
     from retrieval.training.plotting import plot_log
 
+    if not any("loss" in line for line in read_log(folder / "log.jsonl")):
+        say("curves: none, since no step was taken")
+        return
     plot_log(folder / "log.jsonl", folder / "curves.png", title=folder.name)
     say(f"curves: {folder / 'curves.png'}")
 

@@ -71,6 +71,8 @@ def test_two_processes_are_launched_as_the_help_says(cli: Cli, task: Path, tmp_p
         ("ar2", ("--model", "{model}", "--ranker", "{three}"), 1, "tells 3 labels apart"),
         ("tas-b", ("--model", "{model}"), 2, "needs a teacher's scores"),
         ("cet", ("--model", "{model}", "--ranker-lr", 0), 2, "ranker_lr must be above 0"),
+        ("dense", ("--model", "{model}", "--out", "{model}/modules.json"), 2, "modules.json: no folder to write to"),
+        ("adore", ("--model", "{model}", "--out", "{model}/modules.json/out"), 2, "modules.json/out: no folder"),
     ],
 )
 def test_what_cannot_be_trained_ends_with_a_line(
@@ -86,10 +88,30 @@ def test_what_cannot_be_trained_ends_with_a_line(
         BertTokenizer.from_pretrained(task / "bare").save_pretrained(tmp_path / "three")
     places = {"bare": task / "bare", "model": task / "model", "three": tmp_path / "three"}
     given = [str(argument).format(**places) for argument in arguments]
-    answer = cli("train", method, task / "data", "--out", tmp_path / "out", *SMALL, *given)
+    answer = cli("train", method, task / "data", *SMALL, "--out", tmp_path / "out", *given)
     assert answer.code == code, answer.err
     assert said in answer.err
     assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("epochs", ["nan", "inf", "-1"])
+def test_epochs_are_a_number(cli: Cli, task: Path, tmp_path: Path, epochs: str) -> None:
+    """Not something that no number of steps can be made of."""
+    answer = cli("train", "dense", task / "data", "--model", task / "model", "--out", tmp_path, "--epochs", epochs)
+    assert answer.code == 2
+    assert "epochs must be a number of at least 0" in answer.err
+
+
+def test_a_run_without_a_step_has_no_curves(cli: Cli, task: Path, tmp_path: Path) -> None:
+    """Which is said, and is no error: the model is there as it began."""
+    pytest.importorskip("matplotlib")
+    common = ("train", "dense", task / "data", "--model", task / "model", *SMALL, "--steps", 0, "--plot", "--json")
+    answer = cli(*common, "--out", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    assert answer.json["steps"] == 0
+    assert "curves: none" in answer.err
+    assert (tmp_path / "out" / "model" / "modules.json").is_file()
+    assert not (tmp_path / "out" / "curves.png").exists()
 
 
 @pytest.mark.parametrize(
