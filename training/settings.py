@@ -1,5 +1,6 @@
 """What can be set: of the data, of the optimiser, and of each method. Nothing here needs torch."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ __all__ = [
     "StarSettings",
     "TasBalancedSettings",
     "TrainerSettings",
+    "check_epochs",
     "check_least",
     "check_negatives",
     "check_shares",
@@ -360,6 +362,12 @@ def check_negatives(settings: DenseSettings, given: DataSettings) -> None:
             f"the model finds {settings.mined} negatives of each query itself: {given.negatives[0]} would not count",
             hint="--mined 0 takes those of the file",
         )
+
+
+def check_epochs(epochs: float) -> None:
+    """An error where nothing can be seen so many times."""
+    if not 0 <= epochs < math.inf:
+        raise InputError(f"epochs must be a number of at least 0; got {epochs!r}")
 
 
 def check_least(settings: Any, least: int, *names: str) -> None:

@@ -23,6 +23,7 @@ from retrieval.training.settings import (
     StarSettings,
     TasBalancedSettings,
     TrainerSettings,
+    check_epochs,
 )
 
 if TYPE_CHECKING:
@@ -168,8 +169,7 @@ def steps_of(epochs: float, data: "TrainingData", batch: int) -> int:
     Raises:
         InputError: that is no number of times.
     """
-    if not 0 <= epochs < math.inf:
-        raise InputError(f"epochs must be a number of at least 0; got {epochs!r}")
+    check_epochs(epochs)
     return math.ceil(epochs * len(data.examples) / batch)
 
 

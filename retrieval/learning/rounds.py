@@ -33,7 +33,14 @@ from retrieval.errors import InputError, TrainingError
 from retrieval.files import make_folder, write_whole
 from retrieval.learning.dense import METHODS, learn, read_data, steps_of
 from retrieval.protocols import Progress, silent
-from retrieval.training.settings import DataSettings, DenseSettings, TrainerSettings, check_negatives
+from retrieval.training.settings import (
+    DataSettings,
+    DenseSettings,
+    TrainerSettings,
+    check_epochs,
+    check_least,
+    check_negatives,
+)
 
 if TYPE_CHECKING:
     from retrieval.training.trainer import Outcome
@@ -72,6 +79,11 @@ class Round:
     steps: int | None = None
     index: Path | None = None
 
+    def __post_init__(self) -> None:
+        check_epochs(self.epochs)
+        if self.steps is not None:
+            check_least(self, 0, "steps")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -92,7 +104,7 @@ def read_job(path: Path, **changes: Any) -> Job:
         InputError: the file cannot be read, or a name or value in it is none that a round can have.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a job ({error})") from error
     rounds = content.pop("round", None)
@@ -107,8 +119,9 @@ def _check_common(common: Mapping[str, Any], path: Path) -> None:
     groups = [DataSettings, TrainerSettings, *METHODS.values()]
     known = {field.name for group in groups for field in fields(group)} | _OF_A_ROUND | {"data"}
     _check_names(common, known - {"method"}, f"{path}")
-    if "data" not in common:
-        raise InputError(f"{path}: names no data", hint='as data = ["scifact"]')
+    data = common.get("data")
+    if not isinstance(data, list) or not data or not all(isinstance(each, str) for each in data):
+        raise InputError(f"{path}: names no list of data", hint='as data = ["scifact"]')
 
 
 def _round(common: Mapping[str, Any], own: Mapping[str, Any], number: int, path: Path) -> Round:
@@ -127,7 +140,10 @@ def _round(common: Mapping[str, Any], own: Mapping[str, Any], number: int, path:
     made = {name: _made(group, values, place) for name, group in groups.items()}
     check_negatives(made["settings"], made["given"])
     single = {name: _value(Round, name, values[name], place) for name in ("epochs", "steps", "index") if name in values}
-    return Round(method=method, model=model, data=tuple(map(Path, common["data"])), **made, **single)
+    try:
+        return Round(method=method, model=model, data=tuple(map(Path, common["data"])), **made, **single)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error
 
 
 def _made(group: type, values: Mapping[str, Any], place: str) -> Any:

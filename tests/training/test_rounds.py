@@ -89,6 +89,9 @@ def test_a_folder_belongs_to_one_job(job: Path, tmp_path: Path) -> None:
         ("[[round]]", "[[rounds]]", "no rounds|no setting"),
         ("lr = 5e-3", "lr = ", "cannot be read as a job"),
         ('method = "adore"', 'method = "adore"\nmodel = "@3"', "no model of an earlier round"),
+        ("epochs = 5", "epochs = nan", "round 2: epochs must be a number of at least 0"),
+        ("steps = 20", "steps = -1", "round 1: steps must be at least 0"),
+        ("data = [", "data = [3, ", "names no list of data"),
     ],
 )
 def test_a_job_that_cannot_be_run_is_an_error(job: Path, tmp_path: Path, old: str, new: str, said: str) -> None:
