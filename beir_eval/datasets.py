@@ -17,6 +17,7 @@ __all__ = [
     "Fit",
     "Judgement",
     "check_fit",
+    "judged_queries",
     "load_collection",
     "make_collection",
     "query_ids",
@@ -118,6 +119,17 @@ def make_collection(
         qrels={query.id: qrels[query.id] for query in judged},
         problems=problems,
     )
+
+
+def judged_queries(folder: Path, split: str) -> list[Query]:
+    """The queries that a split judges; none where it is empty, or judges others than there are.
+
+    Raises:
+        CollectionError: a file is not there, or no table.
+    """
+    problems: list[str] = []
+    qrels = _collect(_judgements(_qrels_file(folder, split), problems), problems)
+    return [query for query in read_queries(_queries_file(folder)) if query.id in qrels]
 
 
 def query_ids(folder: str | Path) -> set[str]:

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from retrieval.beir_eval.datasets import load_collection
+from retrieval.beir_eval.datasets import judged_queries, load_collection
 from retrieval.corpus import read_documents
 from retrieval.errors import CollectionError, CorpusError, InputError
 from retrieval.files import is_unicode
@@ -198,7 +198,7 @@ class _Reader:
             self._notes.append(f"{folder.name}: documents without a text, which play no part: {blank}")
         for other in sorted(path.stem for path in (folder / "qrels").glob("*.tsv")):
             if other != split:
-                queries = load_collection(folder, other, on_error="skip").queries
+                queries = judged_queries(folder, other)
                 self._held_ids |= {query.id for query in queries}
                 self._held_texts |= {_plain(query.text) for query in queries}
         lacking, lost = 0, 0

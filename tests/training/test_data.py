@@ -139,6 +139,13 @@ def test_triples(tmp_path: Path) -> None:
         read_training_data(Sources(data=[path]))
 
 
+@pytest.mark.parametrize("other", ["", "gone\ta\t1\n"])
+def test_another_split_that_judges_no_query_holds_none_out(tmp_path: Path, other: str) -> None:
+    """Whether it is empty or of queries that there are none of."""
+    data = read_training_data(Sources(data=[folder(tmp_path / "data", "q1\ta\t1\n", test=other)]))
+    assert [example.id for example in data.examples] == ["q1"]
+
+
 def test_files_of_other_systems_are_read_as_ours(tmp_path: Path) -> None:
     """With a byte order mark, and lines that end as Windows has them; in runs and judgements as well."""
     folder(tmp_path / "plain", "q1\ta\t1\nq2\tb\t1\n")
