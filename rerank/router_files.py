@@ -1,10 +1,10 @@
 """What a router's folder says of it: `router.json`, one form for each kind of router."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from retrieval.errors import ArtifactDamagedError, ArtifactMissingError, ArtifactVersionError
 from retrieval.files import write_whole
@@ -37,7 +37,7 @@ NAME = r"^\w[\w.+-]*$"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Expert(_Model):
@@ -69,6 +69,11 @@ class PilotsFile(_Model):
     domains: list[int]
     counts: list[int]
 
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        _require(len(self.experts) == len(self.domains) == len(self.counts), "not each pilot has all its numbers")
+        return self
+
 
 class ExpertsManifest(_Model):
     """A router over experts: adapters of one base model, whose documents' vectors all indexes hold."""
@@ -80,6 +85,13 @@ class ExpertsManifest(_Model):
     margin: float = 0.0
     experts: list[Expert] = Field(min_length=1)
     pilots: PilotsFile
+
+    @model_validator(mode="after")
+    def _pilots_are_theirs(self) -> Self:
+        _require(len(set(self.names)) == len(self.names), "two experts have one name")
+        places = {*self.pilots.experts, *self.pilots.domains}
+        _require(places <= set(range(len(self.experts))), "a pilot is of an expert that is not there")
+        return self
 
     @property
     def names(self) -> list[str]:
@@ -130,6 +142,15 @@ class SystemsManifest(_Model):
     queries: dict[str, int]
     fingerprints: list[str]
 
+    @model_validator(mode="after")
+    def _functions_are_whole(self) -> Self:
+        rows = [self.means, self.scales, *(system.coefficients for system in self.systems)]
+        _require({len(row) for row in rows} == {len(self.features)}, "not each feature has all its numbers")
+        _require(all(self.scales), "a feature is scaled by 0")
+        _require(len(set(self.names)) == len(self.names), "two systems have one name")
+        _require(self.base in self.names, "its base is none of its systems")
+        return self
+
     @property
     def names(self) -> list[str]:
         """The systems', in order."""
@@ -139,6 +160,11 @@ class SystemsManifest(_Model):
 RouterManifest = ExpertsManifest | SystemsManifest
 
 _FORMS: TypeAdapter[RouterManifest] = TypeAdapter(Annotated[RouterManifest, Field(discriminator="kind")])
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
 
 
 def damaged(file: Path, reason: str) -> ArtifactDamagedError:
@@ -169,7 +195,8 @@ def read_router(folder: Path) -> RouterManifest:
         raise damaged(file, f"not a router ({error})") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise damaged(file, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        place = ".".join(map(str, first["loc"]))
+        raise damaged(file, f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def write_router(folder: Path, manifest: RouterManifest) -> None:

@@ -5,6 +5,7 @@ model makes it, to its pilots: means of the vectors of training queries on which
 below a margin, and that a tie among the experts on a training query goes to the one of its own domain, are additions.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -22,6 +23,7 @@ __all__ = [
     "Diagnosis",
     "Pilots",
     "cheapest",
+    "check_margin",
     "choose",
     "diagnose",
     "joined",
@@ -122,6 +124,12 @@ def similarities(queries: Floats, pilots: Pilots, experts: int, aggregate: Aggre
         own = cosines[:, pilots.experts == expert]
         found[:, expert] = own.mean(axis=1) if aggregate == "mean" else own.max(axis=1)
     return found
+
+
+def check_margin(margin: float) -> None:
+    """An InputError for a margin, or a tolerance, that is no finite number: every comparison with it would fail."""
+    if not math.isfinite(margin):
+        raise InputError(f"a margin, or a tolerance, must be a finite number; got {margin!r}")
 
 
 def choose(scores: Floats, margin: float = 0.0) -> Choices:

@@ -11,7 +11,7 @@ from retrieval.encoders.experts import ExpertEncoder
 from retrieval.errors import InputError, ModelError
 from retrieval.files import sha256_of
 from retrieval.rerank.router_files import ADAPTERS, ExpertsManifest, PilotsFile, damaged, read_router
-from retrieval.rerank.routing import BASE, Aggregate, Choices, Pilots, choose, similarities
+from retrieval.rerank.routing import BASE, Aggregate, Choices, Pilots, check_margin, choose, similarities
 from retrieval.types import EncoderCard, ModelUse, Route
 
 __all__ = ["BASE_NAME", "ExpertRouter", "adapters_of", "check_base", "read_pilots"]
@@ -34,7 +34,10 @@ def read_pilots(folder: Path, entry: PilotsFile) -> Pilots:
     file = folder / entry.file
     _check(file, entry.sha256)
     numbers = [np.array(values, dtype=np.int64) for values in (entry.experts, entry.domains, entry.counts)]
-    return Pilots(np.load(file, allow_pickle=False), *numbers)
+    vectors = np.load(file, allow_pickle=False)
+    if len(vectors) != len(entry.counts):
+        raise damaged(file, f"holds {len(vectors)} pilots, of which router.json knows {len(entry.counts)}")
+    return Pilots(vectors, *numbers)
 
 
 def _check(file: Path, sha256: str) -> None:
@@ -92,7 +95,8 @@ class ExpertRouter:
         return cls(encoder, manifest, pilots)
 
     def with_rule(self, aggregate: Aggregate | None = None, margin: float | None = None) -> "ExpertRouter":
-        """The same experts, chosen by another rule where one is given."""
+        """The same experts, chosen by another rule where one is given; an InputError for a margin that is no number."""
+        check_margin(margin or 0.0)
         given = {"aggregate": aggregate, "margin": margin}
         changed = {name: value for name, value in given.items() if value is not None}
         return ExpertRouter(self.encoder, self._manifest.model_copy(update=changed), self._pilots)

@@ -17,7 +17,7 @@ from retrieval.errors import InputError, ModelError
 from retrieval.index.artifact import Artifact
 from retrieval.index.lexical.searcher import LexicalSearcher
 from retrieval.index.manifest import LexicalPart, Manifest
-from retrieval.rerank.router_files import ExpertsManifest, SystemsManifest, read_router
+from retrieval.rerank.router_files import ROUTER, ExpertsManifest, SystemsManifest, damaged, read_router
 from retrieval.rerank.routing import cheapest, margins_of
 from retrieval.reranking import Reranking
 from retrieval.routing import ExpertRouter
@@ -130,9 +130,14 @@ class SystemRouter:
     Args:
         folder: for messages.
         manifest: what the function is.
+
+    Raises:
+        ArtifactDamagedError: it is one of other features.
     """
 
     def __init__(self, folder: Path, manifest: SystemsManifest) -> None:
+        if tuple(manifest.features) != FEATURES:
+            raise damaged(folder / ROUTER, f"features: known are {', '.join(FEATURES)}")
         self.folder, self.manifest = folder, manifest
         self._told = False
         self.systems = {name: parse_system(name) for name in manifest.names}

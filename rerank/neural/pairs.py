@@ -13,6 +13,8 @@ Pair = tuple[str, str]
 
 # A head's last step: a score, or a logit for and one against.
 _LABELS = (1, 2)
+# A window is at least this share of what is read: behind a longer query they would be very many, of a few tokens each.
+_LEAST_WINDOW = 1 / 4
 
 
 class RepeatedScores(nn.Module):
@@ -61,8 +63,8 @@ def _exact(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
 def in_windows(tokenizer: Any, pairs: Sequence[Pair], room: int) -> list[list[str]]:
     """The passage of each pair in pieces that are read whole beside the query; each is half of the next.
 
-    One piece, the passage as it is, where it is no longer; so it is where the query leaves no room for any, or the
-    tokenizer does not tell which characters a token stands for.
+    One piece, the passage as it is, where it is no longer; so it is where the query leaves less than a quarter of the
+    room, or the tokenizer does not tell which characters a token stands for.
 
     Args:
         tokenizer: of transformers.
@@ -76,7 +78,11 @@ def in_windows(tokenizer: Any, pairs: Sequence[Pair], room: int) -> list[list[st
     queries = list(dict.fromkeys(query for query, _ in pairs))
     lengths = dict(zip(queries, map(len, tokenizer(queries, **plain)["input_ids"]), strict=True))
     # A token stands for a byte at least, so that most passages need not be tokenised twice.
-    long = [place for place, (query, passage) in enumerate(pairs) if len(passage.encode()) > room - lengths[query]]
+    long = [
+        place
+        for place, (query, passage) in enumerate(pairs)
+        if len(passage.encode()) > room - lengths[query] >= max(1, room * _LEAST_WINDOW)
+    ]
     passages = [pairs[place][1] for place in long]
     tokens = tokenizer(passages, return_offsets_mapping=True, **plain)["offset_mapping"] if long else []
     for place, own in zip(long, tokens, strict=True):
@@ -87,7 +93,7 @@ def in_windows(tokenizer: Any, pairs: Sequence[Pair], room: int) -> list[list[st
 
 def _pieces(passage: str, tokens: Sequence[tuple[int, int]], room: int) -> list[str]:
     """A passage, of whose tokens the characters are known, in pieces of at most so many tokens."""
-    if room < 1 or len(tokens) <= room:
+    if len(tokens) <= room:
         return [passage]
     step = max(1, room // 2)
     starts = range(0, len(tokens) - room + step, step)

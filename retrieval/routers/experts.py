@@ -19,7 +19,7 @@ from retrieval.errors import InputError
 from retrieval.learning.dense import needs_torch
 from retrieval.protocols import Progress, silent
 from retrieval.rerank.router_files import ROUTER, Expert, ExpertsManifest, PilotsFile, read_router, write_router
-from retrieval.rerank.routing import Aggregate
+from retrieval.rerank.routing import Aggregate, check_margin
 from retrieval.routers.expert_training import Domain, Making, Told, trained_expert
 from retrieval.routers.pilots import fill_scores, forget, pilots_of_all, write_pilots
 from retrieval.routing import adapters_of, check_base
@@ -53,10 +53,11 @@ def make_router(
         on_expert: told of each expert's training when it is done.
 
     Raises:
-        InputError: a finished router stands there, or several processes were launched.
+        InputError: a finished router stands there, several processes were launched, or the margin is no finite number.
         TrainingError: an expert was begun there with other settings; see also `retrieval.training.trainer.train`.
     """
     _check_process()
+    check_margin(margin)
     if restart:
         _discard(out)
     if (out / ROUTER).exists():

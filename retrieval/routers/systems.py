@@ -23,6 +23,7 @@ from retrieval.learning.dense import read_data
 from retrieval.pipeline import Retriever, parse_using
 from retrieval.protocols import Progress, silent
 from retrieval.rerank.router_files import ROUTER, System, SystemsManifest, write_router
+from retrieval.rerank.routing import check_margin
 from retrieval.reranking import Reranking
 from retrieval.routers.pilots import MEASURE
 from retrieval.system_routing import FEATURES, features_of, parse_system, parts_of
@@ -134,10 +135,12 @@ def make_system_router(
         progress: told of data sets.
 
     Raises:
-        InputError: see `check_systems`; the indexes are not built alike; or a finished router stands there.
+        InputError: see `check_systems`; the tolerance is no finite number; the indexes are not built alike; or a
+            finished router stands there.
         CollectionError: there are too few queries, or they cannot be read.
     """
     check_systems(names, reranking)
+    check_margin(tolerance)
     if (out / ROUTER).exists() and not restart:
         raise InputError(f"{out}: a finished router stands there", hint="name a new folder, or --restart")
     found: list[Scores] = []

@@ -152,6 +152,15 @@ def test_a_long_passage_has_the_score_of_its_best_window(make_cross: Make) -> No
     assert short.score_lists([], []) == []
 
 
+def test_a_query_that_leaves_little_room_has_no_windows_behind_it(make_cross: Make) -> None:
+    """Of a token or two each they would be hundreds; the passage is cut instead."""
+    model = CrossEncoder.load(str(make_cross()), device="cpu")
+    model.max_length = 35  # 32 beside the marks
+    passage = "storm " * 100
+    counts = {n: len(model.windows([("wind " * n, passage)])[0]) for n in (4, 24, 25, 31, 32, 90)}
+    assert counts == {4: 7, 24: 24, 25: 1, 31: 1, 32: 1, 90: 1}
+
+
 def test_passages_do_not_tie_under_autocast(make_cross: Make) -> None:
     """As on dev data of a run in bf16: the last product is not one of eight bits."""
     model, pairs = CrossEncoder.load(str(make_cross())).eval(), many_pairs(120)

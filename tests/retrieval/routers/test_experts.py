@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +35,20 @@ from tests.training.making import make_dense
 def content(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what a router's folder says of it."""
+    file = folder / "router.json"
+    known = json.loads(file.read_text())
+    change(known)
+    file.write_text(json.dumps(known))
+
+
+def drop_a_pilot(known: dict[str, Any]) -> None:
+    """Out of all its lists."""
+    for name in ("experts", "domains", "counts"):
+        known["pilots"][name].pop()
 
 
 @pytest.fixture
@@ -200,6 +215,11 @@ def test_an_index_is_built_where_none_is_given(world: World, tmp_path: Path) -> 
         (lambda w, r: remove_expert(r, "c"), InputError, "no expert 'c'"),
         (lambda w, r: add_experts(r, domains_of([w.a]), MAKING), InputError, "has an expert 'a' already"),
         (lambda w, r: make_router(domains_of([w.a]), str(w.model), MAKING, r), InputError, "finished router"),
+        (
+            lambda w, r: make_router(domains_of([w.a]), str(w.model), MAKING, r / "new", margin=float("nan")),
+            InputError,
+            "must be a finite number",
+        ),
         (lambda w, r: experts_at(w.a), ArtifactMissingError, "no router at"),
         (lambda w, r: Retriever(w.index, using="routed"), InputError, "go together"),
         (lambda w, r: Retriever(w.index, using="dense", router=r), InputError, "go together"),
@@ -274,6 +294,11 @@ def test_an_index_of_fewer_dimensions_is_refused(world: World, tmp_path: Path) -
         (lambda r: (r / "router.json").write_text("{"), ArtifactDamagedError, "not a router"),
         (lambda r: (r / "router.json").write_text('{"kind": "experts"}'), ArtifactDamagedError, "Field required"),
         (lambda r: (r / "router.json").write_text('{"format": 99}'), ArtifactVersionError, "format 99"),
+        (lambda r: edit(r, lambda c: c["pilots"]["counts"].pop()), ArtifactDamagedError, "not each pilot has all"),
+        (lambda r: edit(r, lambda c: c["experts"].pop()), ArtifactDamagedError, "of an expert that is not there"),
+        (lambda r: edit(r, lambda c: c["experts"].append(c["experts"][0])), ArtifactDamagedError, "have one name"),
+        (lambda r: edit(r, drop_a_pilot), ArtifactDamagedError, "of which router.json knows"),
+        (lambda r: edit(r, lambda c: c.update(margin=None)), ArtifactDamagedError, "margin: Input should be"),
         (lambda r: next(r.glob("pilots-*.npy")).write_bytes(b""), ArtifactDamagedError, "not as it was written"),
         (lambda r: next(r.glob("pilots-*.npy")).unlink(), ArtifactDamagedError, "is missing"),
         (

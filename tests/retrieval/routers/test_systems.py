@@ -5,6 +5,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from retrieval.beir_eval.datasets import load_collection
-from retrieval.errors import CollectionError, InputError, ModelError, RetrievalError
+from retrieval.errors import ArtifactDamagedError, CollectionError, InputError, ModelError, RetrievalError
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever
 from retrieval.rerank.router_files import System, SystemsManifest, write_router
@@ -267,6 +268,28 @@ def test_systems_that_cannot_be_chosen_among(call: Callable[[], object], said: s
     """Are refused before anything is searched."""
     with pytest.raises(InputError, match=said):
         call()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c["systems"][0]["coefficients"].pop(), "not each feature has all its numbers"),
+        (lambda c: c["means"].append(0.0), "not each feature has all its numbers"),
+        (lambda c: c["scales"].__setitem__(0, 0.0), "scaled by 0"),
+        (lambda c: c.update(base="sparse"), "none of its systems"),
+        (lambda c: c["features"].reverse(), "features: known are terms"),
+        (lambda c: c.update(tolerance=None), "tolerance: Input should be"),
+    ],
+)
+def test_a_damaged_router_is_an_error(
+    router: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    """It names the file, before a query is asked."""
+    known = json.loads((router / "router.json").read_text())
+    change(known)
+    (tmp_path / "router.json").write_text(json.dumps(known))
+    with pytest.raises(ArtifactDamagedError, match=f"router.json: .*{said}"):
+        open_router(tmp_path)
 
 
 def test_indexes_that_do_not_fit(data: Path, index: Index, router: Path, tmp_path: Path) -> None:
