@@ -28,6 +28,7 @@ from retrieval.cli.options import (
     JsonOption,
     LanguageOption,
     MemoryOption,
+    MovedOption,
     OnErrorName,
     OnErrorOption,
     PrecisionOption,
@@ -195,9 +196,7 @@ def add(
     on_error: OnErrorOption = OnErrorName.STOP,
     restart: RestartOption = False,
     shard_documents: ShardOption = SHARD_DOCUMENTS,
-    dense: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Where the dense part's model is now, if it has moved.")
-    ] = None,
+    dense: MovedOption = None,
     sparse: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Where the sparse part's model is now, if it has moved.")
     ] = None,

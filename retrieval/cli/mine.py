@@ -15,6 +15,7 @@ from retrieval.cli.options import (
     FusionName,
     FusionOption,
     JsonOption,
+    MovedOption,
     OnErrorName,
     QueryVectorsOption,
     ThreadsOption,
@@ -104,9 +105,7 @@ def mine(
     fusion: FusionOption = FusionName.MINMAX,
     weight: WeightOption = None,
     depth: DepthOption = 1000,
-    dense: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Where the dense part's model is now, if it has moved.")
-    ] = None,
+    dense: MovedOption = None,
     sparse: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="Where the sparse part's model is now, or which one made its vectors."),

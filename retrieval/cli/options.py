@@ -160,6 +160,9 @@ AggregateOption = Annotated[
 MarginOption = Annotated[
     float, typer.Option(help="By how much the best expert must be above the next, or the base answers.")
 ]
+MovedOption = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="Where the dense part's model is now, if it has moved.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Cores to use; all by default.", show_default=False)]
 PresetOption = Annotated[

@@ -13,6 +13,7 @@ from retrieval.cli.options import (
     AggregateName,
     DeviceOption,
     JsonOption,
+    MovedOption,
     RerankOption,
     RerankPrecisionOption,
     ThreadsOption,
@@ -60,6 +61,7 @@ def add(
     epochs: EpochsOption = 1.0,
     steps: StepsOption = None,
     lr: LrOption = 1e-4,
+    dense: MovedOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -70,7 +72,12 @@ def add(
     making = Making(settings=settings, optimising=replace(optimising, lr=lr), given=given, epochs=epochs, steps=steps)
     with progress() as show:
         made = add_experts(
-            directory, domains_of(data, negatives or [], index or []), making, progress=show, on_expert=told_on
+            directory,
+            domains_of(data, negatives or [], index or []),
+            making,
+            model=dense,
+            progress=show,
+            on_expert=told_on,
         )
     _tell(directory, made, json=json)
 
@@ -154,9 +161,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write all of it here, each query's part too, as JSON.")
     ] = None,
-    dense: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Where the dense part's model is now, if it has moved.")
-    ] = None,
+    dense: MovedOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,

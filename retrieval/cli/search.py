@@ -18,6 +18,7 @@ from retrieval.cli.options import (
     FusionName,
     FusionOption,
     JsonOption,
+    MovedOption,
     QueryVectorsOption,
     RerankDepthOption,
     RerankOption,
@@ -88,9 +89,7 @@ def search(
     format: Annotated[RunFormat, typer.Option(help="Form of the answers to --queries.")] = RunFormat.TREC,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answers to --queries here.")] = None,
     tag: Annotated[str, typer.Option(help="The run's name in TREC form.")] = "retrieval",
-    dense: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Where the dense part's model is now, if it has moved.")
-    ] = None,
+    dense: MovedOption = None,
     sparse: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="Where the sparse part's model is now, or which one made its vectors."),

@@ -110,8 +110,8 @@ def trained_expert(
         CollectionError, CorpusError: the domain's data cannot be read.
         InputError, ModelError: see `retrieval.learning.dense.learn`.
     """
-    _claim(out / "experts" / domain.name, _about(domain, model, making))
     data, sets = read_data([domain.folder], replace(making.given, negatives=[*domain.negatives]), making.settings.seed)
+    _claim(out / "experts" / domain.name, _about(domain, model, making, data.fingerprint()))
     if not adapters_of(out, domain.name).exists():
         outcome = _train(domain, model, data, sets, making, out, progress)
         if on_expert:
@@ -127,9 +127,15 @@ def trained_expert(
     )
 
 
-def _about(domain: Domain, model: str, making: Making) -> dict[str, Any]:
-    """All that decides an expert, as JSON values."""
-    values = {**asdict(making), **asdict(domain), "model": model, "optimising": making.optimising.deciding()}
+def _about(domain: Domain, model: str, making: Making, data: str) -> dict[str, Any]:
+    """All that decides an expert, as JSON values; `data` is a digest of what it learns from."""
+    places = {
+        "folder": domain.folder.resolve(),
+        "negatives": [path.resolve() for path in domain.negatives],
+        "index": domain.index and domain.index.resolve(),
+    }
+    decided = {**asdict(making), "optimising": making.optimising.deciding(), "model": model, "data": data}
+    values = {**decided, **places}
     found: dict[str, Any] = orjson.loads(orjson.dumps(values, default=str))
     return found
 
@@ -146,7 +152,7 @@ def _claim(folder: Path, about: dict[str, Any]) -> None:
         told = "; ".join(f"{name} was {before.get(name)!r} and is {about[name]!r}" for name in differing)
         raise TrainingError(
             f"{folder}: holds an expert with other settings: {told}",
-            hint="give the same options to go on with it, or --restart to begin anew",
+            hint="give the same options to go on with it, or delete that folder to begin the expert anew",
         )
 
 

@@ -77,13 +77,23 @@ def add_experts(
     domains: Sequence[Domain],
     making: Making,
     *,
+    model: str | None = None,
     progress: Progress = silent,
     on_expert: Told | None = None,
 ) -> ExpertsManifest:
     """Train more experts for a router that is there; no index changes, and no expert is trained again.
 
+    Args:
+        out: the router's folder.
+        domains: of the new experts.
+        making: how they are trained.
+        model: where the base is now, where that is not the place or name it had.
+        progress: told of documents, steps and queries.
+        on_expert: told of each expert's training when it is done.
+
     Raises:
         InputError: an expert of that name is there.
+        ModelError: the base cannot be had, or is another one now.
         ArtifactMissingError, ArtifactDamagedError: there is no router, or it cannot be read.
         TrainingError: see `make_router`.
     """
@@ -91,11 +101,11 @@ def add_experts(
     before = experts_at(out)
     if known := [domain.name for domain in domains if domain.name in before.names]:
         raise InputError(f"{out} has an expert {known[0]!r} already", hint="remove it first: retrieval router remove")
-    model = before.base.model
+    model = model or before.base.model
+    check_base(out, before, _encoder(out, before.experts, model, making.optimising.device).card)
     added = [trained_expert(domain, model, making, out, progress=progress, on_expert=on_expert) for domain in domains]
     experts = [*before.experts, *added]
     encoder = _encoder(out, experts, model, making.optimising.device)
-    check_base(out, before, encoder.card)
     return _committed(out, before, experts, _library(out, experts, encoder, progress))
 
 

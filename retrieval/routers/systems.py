@@ -115,6 +115,7 @@ def make_system_router(
     reranking: Reranking | None = None,
     tolerance: float = 0.0,
     restart: bool = False,
+    model: str | None = None,
     device: str | None = None,
     threads: int | None = None,
     progress: Progress = silent,
@@ -130,6 +131,7 @@ def make_system_router(
         reranking: the model that reranks.
         tolerance: how much lower than the best's the expected score of a cheaper system may be.
         restart: begin anew.
+        model: where the dense part's model is now, if it has moved.
         device: torch's device for models, and for the search of vectors; None takes a GPU where there is one.
         threads: cores; None takes all there are.
         progress: told of data sets.
@@ -146,7 +148,7 @@ def make_system_router(
     found: list[Scores] = []
     stages: set[str] = set()
     for number, (folder, index) in enumerate(zip(folders, indexes, strict=True)):
-        sides = query_sides(index, names, device)
+        sides = query_sides(index, names, device, model=model)
         retrievers = retrievers_of(index, names, reranking, device=device, threads=threads, **sides)
         stages |= {stage for retriever in retrievers.values() for stage in retriever.stages}
         found.append(_scored(folder, split, retrievers, out, restart=restart))

@@ -159,6 +159,19 @@ def test_experts_come_and_go_and_the_index_stays(world: World, router: Path) -> 
     assert now.keys() == was.keys()
 
 
+def test_a_base_that_has_moved_is_named_when_experts_are_added(world: World, router: Path, tmp_path: Path) -> None:
+    """Another model in its place is refused before anything is trained."""
+    remove_expert(router, "b")
+    domains = domains_of([world.b], indexes=[world.index])
+    other, moved = make_dense(tmp_path / "other", seed=5), shutil.copytree(world.model, tmp_path / "moved")
+    with pytest.raises(ModelError, match="has other weights"):
+        add_experts(router, domains, MAKING, model=str(other))
+    assert not (router / "experts" / "b").exists()
+    made = add_experts(router, domains, replace(MAKING, steps=2), model=str(moved))
+    assert made.names == ["a", "b"]
+    assert made.base == experts_at(world.router).base
+
+
 class Stopped(Exception):  # noqa: N818 - as an interruption would be
     """What a user's Ctrl-C would be."""
 
@@ -248,8 +261,9 @@ def test_the_last_expert_stays(router: Path) -> None:
 
 
 def test_another_way_of_training_is_refused(world: World, tmp_path: Path) -> None:
-    """In a folder where an expert was begun otherwise; what differs is told."""
-    few, domains = replace(MAKING, steps=1), domains_of([world.a], indexes=[world.index])
+    """In a folder where an expert was begun otherwise, or on other data; what differs is told."""
+    few, own = replace(MAKING, steps=1), Path(shutil.copytree(world.a, tmp_path / "a"))
+    domains = domains_of([own], indexes=[world.index])
 
     def stop(name: str, outcome: object) -> None:
         raise Stopped
@@ -258,6 +272,10 @@ def test_another_way_of_training_is_refused(world: World, tmp_path: Path) -> Non
         make_router(domains, str(world.model), few, tmp_path, on_expert=stop)
     with pytest.raises(TrainingError, match="steps was 1 and is 2"):
         make_router(domains, str(world.model), replace(few, steps=2), tmp_path)
+    judgements = (own / "qrels" / "train.tsv").read_text().splitlines(keepends=True)
+    (own / "qrels" / "train.tsv").write_text("".join(judgements[:-1]))
+    with pytest.raises(TrainingError, match=r"data was .* and is"):
+        make_router(domains, str(world.model), few, tmp_path)
     assert make_router(domains, str(world.model), replace(few, steps=2), tmp_path, restart=True).names == ["a"]
 
 

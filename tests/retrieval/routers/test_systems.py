@@ -230,9 +230,12 @@ def test_a_model_that_has_moved_is_named(data: Path, index: Index, router: Path,
         with pytest.raises(ModelError):
             evaluate_router(open_router(router), pair, device="cpu", threads=1)
         report = evaluate_router(open_router(router), pair, model=str(moved), device="cpu", threads=1)
+        names, out = ["lexical", "dense"], tmp_path / "out"
+        made = make_system_router([data], [index], names, out, model=str(moved), device="cpu", threads=1)
     finally:
         aside.rename(model)
     assert report["datasets"][0]["queries"] == 16
+    assert made.parts == open_router(router).manifest.parts
 
 
 def test_an_interrupted_run_goes_on(data: Path, index: Index, router: Path, tmp_path: Path) -> None:
