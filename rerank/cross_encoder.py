@@ -17,7 +17,7 @@ from retrieval.encoders.runtimes.pipeline import Batching, run_model
 from retrieval.encoders.runtimes.precision import Choice
 from retrieval.encoders.runtimes.quantising import CALIBRATED_BY, CHECKED_BY, cosines, int8_body
 from retrieval.errors import ModelError
-from retrieval.rerank.scoring import ScorerCard, prepare
+from retrieval.rerank.scoring import EXACT, ScorerCard, prepare
 from retrieval.types import ModelUse
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def score_pairs(
         )
     scores = np.array(rows, dtype=np.float32)
     if not np.isfinite(scores).all():
-        raise ModelError(f"model {model.name!r} gives scores that are no numbers", hint="--precision fp32")
+        raise ModelError(f"model {model.name!r} gives scores that are no numbers", hint=EXACT)
     return scores
 
 

@@ -8,9 +8,12 @@ from retrieval.encoders.models import locate, model_name, weights_digest
 from retrieval.encoders.runtimes.pipeline import Batching
 from retrieval.encoders.runtimes.precision import Choice, choose
 
-__all__ = ["Prepared", "ScorerCard", "prepare"]
+__all__ = ["EXACT", "Prepared", "ScorerCard", "prepare"]
 
 M = TypeVar("M", bound=Any)
+
+EXACT = "where it runs in fewer bits than float32: --rerank-precision fp32"
+"""The hint where scores are no numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)

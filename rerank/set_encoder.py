@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from retrieval.encoders.models import evaluating, use_of
 from retrieval.encoders.runtimes.pipeline import Batching, tokenized_batches
 from retrieval.errors import InputError, ModelError
-from retrieval.rerank.scoring import ScorerCard, prepare
+from retrieval.rerank.scoring import EXACT, ScorerCard, prepare
 from retrieval.streams import windows
 from retrieval.types import ModelUse
 
@@ -76,6 +76,10 @@ class SetScorer:
         at_once: int = AT_ONCE,
     ) -> None:
         _check(at_once)
+        if precision == "int8":
+            raise InputError(
+                "a set-encoder is run by torch alone, which computes nothing in int8", hint="--rerank-precision auto"
+            )
 
         def load(source: str, device: str) -> "SetEncoder":
             from retrieval.rerank.neural.set_encoder import SetEncoder
@@ -185,7 +189,7 @@ def score_sets(
                 start += len(rows)
             on_batch(len(members))
     if not all(np.isfinite(scores).all() for scores in found):
-        raise ModelError(f"model {model.name!r} gives scores that are no numbers", hint="--precision fp32")
+        raise ModelError(f"model {model.name!r} gives scores that are no numbers", hint=EXACT)
     return found
 
 

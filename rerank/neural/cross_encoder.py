@@ -18,7 +18,7 @@ __all__ = ["CrossEncoder", "has_head"]
 
 _KIND = "AutoModelForSequenceClassification"
 _WANTED = "a sequence-classification model of one label or two"
-_HEADLESS = "name a cross-encoder; CrossEncoder.from_encoder gives an encoder a head, to be trained"
+_HEADLESS = "name a cross-encoder; retrieval train cross-encoder makes one of an encoder"
 # How sentence-transformers calls what it applies to a score; of ours nothing, so that large ones do not tie at 1.
 _NO_ACTIVATION = "torch.nn.modules.linear.Identity"
 # A query and a passage have at least one token each.

@@ -20,7 +20,7 @@ BACKBONES = {"bert": "Bert", "electra": "Electra"}
 MARK = "[INT]"
 WANTED = "a set-encoder"
 _KIND = "set-encoder"
-_HINT = "name a set-encoder; SetEncoder.from_encoder makes one of a BERT or an ELECTRA, to be trained"
+_HINT = "name a set-encoder; retrieval train set-encoder makes one of a BERT or an ELECTRA"
 _HEADS = ("linear.", "duplicate.")
 # What these models can be beyond what is built here.
 _ONLY = {"pooling_strategy": "first", "scoring_strategy": "rank", "_bert_pool": False, "use_adapter": False}

@@ -29,14 +29,17 @@ def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantising, "CHECKED_BY", 12)
 
 
-def test_scores_are_near_and_the_card_says_which_model_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The correlation within lists is told; the same pairs find the model again, with the same scores."""
+def test_scores_are_near_and_the_card_says_which_model_it_was(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The correlation within lists is told, and nothing else; the same pairs find the model again, with its scores."""
     folder = str(write_cross_encoder(tmp_path / "cross"))
     scorer, fine = (PairScorer(folder, device="cpu", precision=precision) for precision in ("int8", "fp32"))
     assert scorer.sample > 0
     assert scorer.card.quantised is None
     with caplog.at_level(logging.WARNING, "retrieval"):
         scorer.calibrate(QUERIES, LISTS)
+    assert capsys.readouterr() == ("", "")
     assert re.search(
         r"int8: correlation with float32 \S+ on average, \S+ at least, of 2 lists of passages", caplog.text
     )

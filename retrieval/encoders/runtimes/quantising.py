@@ -1,6 +1,7 @@
 """int8: a model of OpenVINO quantised by texts of the corpus that it is to read, and kept for the next time."""
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -196,13 +197,13 @@ def quantise(model: Any, batches: Sequence[Mapping[str, NDArray[np.int64]]], exa
         batches: features.
         exact: names of layers that stay as they are.
     """
-    # It shows its progress on stdout, where our data goes.
+    # Its log goes to what stdout is when it is imported, where our data goes.
     with redirect_stdout(sys.stderr):
         import nncf
-
-        logging.getLogger("nncf").setLevel(logging.ERROR)
-        kept = nncf.IgnoredScope(patterns=[rf".*\b{name}\b.*" for name in exact], validate=False)
-        given = {"model_type": nncf.ModelType.TRANSFORMER, "subset_size": len(batches), "ignored_scope": kept}
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    kept = nncf.IgnoredScope(patterns=[rf".*\b{name}\b.*" for name in exact], validate=False)
+    given = {"model_type": nncf.ModelType.TRANSFORMER, "subset_size": len(batches), "ignored_scope": kept}
+    with redirect_stdout(io.StringIO()):  # its bars, which say nothing that our log does not
         return nncf.quantize(model, nncf.Dataset(list(batches)), **given)
 
 
