@@ -26,8 +26,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## index this Python's documentation, answer questions, evaluate: under 3 minutes
 	$(BIN)/python examples/python_docs/demo.py $(DEMO)
 
-leaderboard: $(STAMP) ## our systems on three collections, as a page; DATA=folder with scifact, nfcorpus, cranfield
-	$(BIN)/retrieval eval run suites/shared.toml --data $(or $(DATA),../shared/data) --out $(LEADERBOARD)/runs
+leaderboard: $(STAMP) ## our systems on three collections, as a page; DATA=folder with them, MODELS=folder of trained ones
+	$(BIN)/retrieval eval run suites/shared.toml --data $(or $(DATA),../shared/data) --out $(LEADERBOARD)/runs \
+	  $(if $(MODELS),--models $(MODELS))
 	$(BIN)/retrieval eval leaderboard $(LEADERBOARD)/runs --out $(LEADERBOARD)/report.html --baseline bm25 \
 	  --tables $(LEADERBOARD)/tables --plots $(LEADERBOARD)/plots
 

@@ -37,10 +37,19 @@ from retrieval.beir_eval.measures import DEFAULT_MEASURES, parse_measures
 from retrieval.beir_eval.runs import Ties
 from retrieval.errors import InputError
 
-__all__ = ["DatasetEntry", "Suite", "SystemEntry", "read_suite"]
+__all__ = ["MODELS", "DatasetEntry", "Suite", "SystemEntry", "read_suite"]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+@-]*$")]
 """Of a folder and a file, and a word of a TREC run."""
+
+
+MODELS = "{models}"
+"""What stands for the folder of models in a suite's paths."""
+
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+
+# What changes nothing without another setting.
+_NEEDS = {"query_encoder": "dense", "dimensions": "dense", "rerank_precision": "rerank"}
 
 
 class _Entry(BaseModel):
@@ -81,13 +90,18 @@ class SystemEntry(_Entry):
         using: its mode of search.
         bm25, language, lexical_engine: of the lexical part.
         dense, dimensions: model of the dense part.
+        query_encoder: a model that encodes queries alone, for the vectors that the dense one gives documents.
         sparse: model of the sparse part; or
-        sparse_vectors, query_vectors: files of its vectors. `{dataset}` in a path stands for a data set's name.
-        precision, runtime: what encodes documents.
+        sparse_vectors, query_vectors: files of its vectors.
+        precision, runtime, batch_tokens: how models encode documents.
         fusion, weights, depth: how several lists become one.
-        rerank, rerank_depth: a model that orders the first hits anew.
+        rerank, rerank_depth, rerank_precision: a model that orders the first hits anew.
+        router: of routed search, its folder.
         run: or, instead of all that, a TREC run.
         datasets: names of those it runs on; None stands for all.
+
+    In a path or a model's name, `{dataset}` stands for a data set's name and `{models}` for a folder that whoever runs
+    the suite says.
     """
 
     name: Name
@@ -97,16 +111,20 @@ class SystemEntry(_Entry):
     lexical_engine: Literal["native", "lucene"] = "native"
     dense: str | None = None
     dimensions: int | None = None
+    query_encoder: str | None = None
     sparse: str | None = None
     sparse_vectors: str | None = None
     query_vectors: str | None = None
-    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] | None = None
+    precision: Precision | None = None
     runtime: Literal["auto", "torch", "openvino", "onnx"] | None = None
+    batch_tokens: int | None = Field(default=None, ge=1)
     fusion: Literal["minmax", "rrf", "zscore"] = "minmax"
     weights: dict[str, float] = Field(default_factory=dict)
     depth: int = Field(default=1000, ge=1)
     rerank: str | None = None
     rerank_depth: int = Field(default=100, ge=1)
+    rerank_precision: Precision | None = None
+    router: str | None = None
     run: str | None = None
     datasets: list[str] | None = None
 
@@ -118,7 +136,17 @@ class SystemEntry(_Entry):
             raise ValueError(f"a run is measured as it is: {', '.join(sorted(others))} would change nothing")
         if self.sparse and self.sparse_vectors:
             raise ValueError("sparse vectors come from a model or from a file, not from both")
+        if (self.using == "routed") != (self.router is not None):
+            raise ValueError("routed search and a router go together")
+        for name, needed in _NEEDS.items():
+            if getattr(self, name) is not None and getattr(self, needed) is None:
+                raise ValueError(f"{name} is for a system with {needed}")
         return self
+
+    @property
+    def needs_models(self) -> bool:
+        """Whether something of it is in the folder that `{models}` stands for."""
+        return any(MODELS in value for value in vars(self).values() if isinstance(value, str))
 
 
 class Suite(_Entry):

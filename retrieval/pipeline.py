@@ -23,9 +23,10 @@ from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index
 from retrieval.protocols import CalibratedReranker, Encoder, HasModel, SparseEncoder
 from retrieval.rerank.loading import load_reranker
+from retrieval.rerank.router_files import ExpertsManifest, RouterManifest
 from retrieval.reranking import RERANK, Reranking, rerank
 from retrieval.routing import ExpertRouter
-from retrieval.system_routing import Router, SystemRouter, in_groups, open_router
+from retrieval.system_routing import Router, SystemRouter, in_groups, open_router, parse_system
 from retrieval.types import Hit, Hits, ModelUse, Route, Signal, SparseVectors
 from retrieval.vectors import StoredQueries
 
@@ -35,6 +36,7 @@ __all__ = [
     "STAGES",
     "Retriever",
     "parse_using",
+    "routed_stages",
 ]
 
 STAGES = PARTS
@@ -61,6 +63,15 @@ def parse_using(using: str) -> tuple[str, ...] | None:
             f"using must be one of {', '.join((*STAGES, HYBRID))}, or several as lexical+sparse; got {using!r}"
         )
     return stages
+
+
+def routed_stages(router: RouterManifest) -> tuple[str, ...]:
+    """The stages that a router's choices search with; hybrid is what it was when the router was made."""
+    if isinstance(router, ExpertsManifest):
+        return ("dense",)
+    modes = [parse_system(name).mode for name in router.names]
+    named = {stage for mode in modes for stage in parse_using(mode) or router.parts}
+    return tuple(stage for stage in STAGES if stage in named)
 
 
 # Held while a model is loaded at its first use, which several threads may come to at once.
@@ -135,23 +146,29 @@ class Retriever:
 
     def _stages(self) -> tuple[str, ...]:
         """All stages to search with; an error if the index lacks one."""
-        if isinstance(self.router, ExpertRouter):
-            return self._stages_of("dense")
-        if isinstance(self.router, SystemRouter):
-            named = {stage for system in self.router.systems.values() for stage in self._stages_of(system.mode)}
-            return tuple(stage for stage in STAGES if stage in named)
+        if self.router:
+            return self._there(routed_stages(self.router.manifest), self.using)
         return self._stages_of(self.using)
 
     def _stages_of(self, using: str) -> tuple[str, ...]:
+        return self._there(parse_using(using) or self._hybrid(), using)
+
+    def _hybrid(self) -> tuple[str, ...]:
+        """All that the index holds; to a router over systems, all that the indexes held that it was made with."""
+        if isinstance(self.router, SystemRouter):
+            return tuple(stage for stage in STAGES if stage in self.router.manifest.parts)
+        return tuple(self.index.parts) if len(self.index.parts) > 1 else ("lexical", "dense")
+
+    def _there(self, stages: tuple[str, ...], using: str) -> tuple[str, ...]:
+        """The stages; an error if the index lacks one."""
         parts = self.index.parts
-        wanted = parse_using(using) or (tuple(parts) if len(parts) > 1 else ("lexical", "dense"))
-        for name in wanted:
+        for name in stages:
             if name not in parts:
                 raise ArtifactMissingError(
                     f"{self.index.path} has no {name} part, which {using} search needs; it has: {', '.join(parts)}",
                     hint=f"build it with one: --{name}" + (" MODEL" if name != "lexical" else ""),
                 )
-        return wanted
+        return stages
 
     @property
     def name(self) -> str:
@@ -163,6 +180,8 @@ class Retriever:
         """All that decides the hits, as JSON: how the index was built, and how its lists are fused."""
         manifest = self.index.manifest.model_dump(mode="json")
         parts = {name: manifest[name] for name in self.stages}
+        if "dense" in parts and self._encoder and self._encoder.card.weights != parts["dense"]["encoder"]["weights"]:
+            parts["dense"]["query_encoder"] = asdict(self._encoder.card)
         fusion = {"fusion": {"method": type(self.fusion).__name__, **asdict(self.fusion)}} if len(parts) > 1 else {}
         return {
             "using": self.using,

@@ -66,7 +66,7 @@ class ExpertRouter:
     """
 
     def __init__(self, encoder: ExpertEncoder, manifest: ExpertsManifest, pilots: Pilots) -> None:
-        self.encoder, self._manifest, self._pilots = encoder, manifest, pilots
+        self.encoder, self.manifest, self._pilots = encoder, manifest, pilots
 
     @classmethod
     def open(cls, folder: str | Path, *, device: str | None = None, model: str | None = None) -> "ExpertRouter":
@@ -99,12 +99,12 @@ class ExpertRouter:
         check_margin(margin or 0.0)
         given = {"aggregate": aggregate, "margin": margin}
         changed = {name: value for name, value in given.items() if value is not None}
-        return ExpertRouter(self.encoder, self._manifest.model_copy(update=changed), self._pilots)
+        return ExpertRouter(self.encoder, self.manifest.model_copy(update=changed), self._pilots)
 
     @property
     def names(self) -> list[str]:
         """The experts', in order."""
-        return self._manifest.names
+        return self.manifest.names
 
     @property
     def card(self) -> EncoderCard:
@@ -119,7 +119,7 @@ class ExpertRouter:
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides its choices, as JSON values."""
-        return self._manifest.model_dump(mode="json")
+        return self.manifest.model_dump(mode="json")
 
     def encode_documents(self, texts: Sequence[str], on_batch: Callable[[int], None]) -> NDArray[np.float32]:
         """(n, d) vectors by the base."""
@@ -150,6 +150,6 @@ class ExpertRouter:
         ]
 
     def _choices(self, base: NDArray[np.float32]) -> tuple[NDArray[np.float64], Choices]:
-        rule = self._manifest
+        rule = self.manifest
         scores = similarities(base, self._pilots, len(self.names), rule.aggregate)
         return scores, choose(scores, rule.margin)

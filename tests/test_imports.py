@@ -44,8 +44,8 @@ MAY_IMPORT = {
     "evaluating": WORDS
     | TEXTS
     | LISTS
-    | {"calibrating", "describing", "encoding", "index", "encoders", "indexing", "pipeline", "rerank", "beir_eval"}
-    | {"vectors"},
+    | {"calibrating", "describing", "encoding", "index", "index_models", "encoders", "indexing", "pipeline", "rerank"}
+    | {"beir_eval", "routing", "system_routing", "vectors"},
     "routers": WORDS
     | TEXTS
     | LISTS

@@ -18,23 +18,27 @@ from retrieval.beir_eval.evaluation import SystemResult, write_results
 from retrieval.beir_eval.exchange import read_checked, score_run
 from retrieval.beir_eval.measures import parse_measures
 from retrieval.beir_eval.runs import Ties
-from retrieval.beir_eval.suites import DatasetEntry, SystemEntry
+from retrieval.beir_eval.suites import MODELS, DatasetEntry, SystemEntry
 from retrieval.corpus import read_documents
 from retrieval.describing import machine
 from retrieval.encoders.dense import load_encoder
 from retrieval.encoders.sparse import load_sparse_encoder
-from retrieval.errors import InputError
+from retrieval.errors import ArtifactMissingError, InputError
 from retrieval.evaluating.costs import BuildTime
 from retrieval.evaluating.running import evaluate, index_for
 from retrieval.files import sha256_of, write_whole
 from retrieval.fusion import FUSIONS
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
+from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Corpus, Index, LexicalOptions, LuceneOptions
-from retrieval.pipeline import Retriever, parse_using
+from retrieval.pipeline import ROUTED, Retriever, parse_using, routed_stages
 from retrieval.protocols import Progress, SparseEncoder
 from retrieval.rerank.loading import load_reranker
+from retrieval.rerank.router_files import RouterManifest, SystemsManifest, read_router
 from retrieval.reranking import Reranking
+from retrieval.routing import ExpertRouter
+from retrieval.system_routing import open_router
 from retrieval.vectors import StoredQueries, VectorFile
 
 __all__ = ["Cell", "IndexJob", "Place", "Recipe", "recipe_of"]
@@ -47,6 +51,7 @@ class Place:
     Attributes:
         out: its folder.
         data: what folders and files that it names are relative to.
+        models: what `{models}` stands for in it, absolute.
         device: torch's device for models; None takes the best there is.
         threads: cores for each process; None takes all there are.
         overwrite: replace indexes and results of other settings.
@@ -56,6 +61,7 @@ class Place:
 
     out: Path
     data: Path
+    models: Path | None = None
     device: str | None = None
     threads: int | None = None
     overwrite: bool = False
@@ -87,11 +93,21 @@ class Place:
 
     def file(self, path: str, dataset: DatasetEntry) -> Path:
         """A file that belongs to a data set."""
-        return self.data / path.replace("{dataset}", dataset.name)
+        return self.data / self._filled(path, dataset)
 
-    def model(self, name: str) -> str:
-        """A model's name, or its folder among the data."""
-        return str(self.data / name) if (self.data / name).is_dir() else name
+    def model(self, name: str, dataset: DatasetEntry) -> str:
+        """A model's name, or its folder, which may be among the data.
+
+        Raises:
+            InputError: it is among the models of `{models}`, and is not there.
+        """
+        path = self.file(name, dataset)
+        if MODELS in name and not path.is_dir():
+            raise InputError(f"no model at {path}", hint="make it, or name another folder: --models DIR")
+        return str(path) if path.is_dir() else self._filled(name, dataset)
+
+    def _filled(self, text: str, dataset: DatasetEntry) -> str:
+        return text.replace(MODELS, str(self.models)).replace("{dataset}", dataset.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +133,16 @@ class Recipe:
 
 
 _LEXICAL = ("lexical_engine", "bm25", "language")
-_SPARSE = ("sparse", "sparse_vectors", "precision", "runtime")
-_DENSE = ("dense", "dimensions", "precision", "runtime")
+_SPARSE = ("sparse", "sparse_vectors", "precision", "runtime", "batch_tokens")
+_DENSE = ("dense", "dimensions", "precision", "runtime", "batch_tokens")
 
 
-def stages_of(system: SystemEntry) -> tuple[str, ...]:
+def stages_of(system: SystemEntry, router: RouterManifest | None = None) -> tuple[str, ...]:
     """The stages that a system searches with; hybrid is all that it names a model or vectors for.
+
+    Args:
+        system: of a suite.
+        router: of routed search.
 
     Raises:
         InputError: it names no such mode of search, or no model for it.
@@ -130,7 +150,8 @@ def stages_of(system: SystemEntry) -> tuple[str, ...]:
     assert system.using
     given = {"lexical": True, "sparse": system.sparse or system.sparse_vectors, "dense": system.dense}
     try:
-        stages = parse_using(system.using) or tuple(part for part, has in given.items() if has)
+        named = routed_stages(router) if router else parse_using(system.using)
+        stages = named or tuple(part for part, has in given.items() if has)
     except InputError as error:
         raise InputError(f"system {system.name!r}: {error}") from error
     if lacking := [stage for stage in stages if not given[stage]]:
@@ -140,13 +161,31 @@ def stages_of(system: SystemEntry) -> tuple[str, ...]:
     return stages
 
 
-def recipe_of(system: SystemEntry, dataset: DatasetEntry) -> Recipe | None:
-    """What a system's index is made of; None where its answers are given."""
+def recipe_of(system: SystemEntry, dataset: DatasetEntry, place: Place) -> Recipe | None:
+    """What a system's index is made of; None where its answers are given.
+
+    Raises:
+        InputError: see `stages_of`; or its model or router is not there.
+    """
     if system.run:
         return None
+    router = _router_of(system, dataset, place)
+    stages = stages_of(system, router)
+    if isinstance(router, SystemsManifest):
+        stages = ("lexical", *(stage for stage in stages if stage != "lexical"))  # by which it chooses
     fields = {"lexical": _LEXICAL, "sparse": _SPARSE, "dense": _DENSE}
-    parts = {part: tuple((name, getattr(system, name)) for name in fields[part]) for part in stages_of(system)}
-    return Recipe(**parts)
+    return Recipe(**{part: tuple((name, getattr(system, name)) for name in fields[part]) for part in stages})
+
+
+def _router_of(system: SystemEntry, dataset: DatasetEntry, place: Place) -> RouterManifest | None:
+    """What a system's router is; all models that it names have been looked for."""
+    try:
+        for name in (system.dense, system.query_encoder, system.sparse, system.rerank):
+            if name:
+                place.model(name, dataset)
+        return read_router(place.file(system.router, dataset)) if system.router else None
+    except (InputError, ArtifactMissingError) as error:
+        raise InputError(f"system {system.name!r} on {dataset.name}: {error}", hint=error.hint) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +223,7 @@ class IndexJob:
         if self.recipe.dense is None:
             return None
         settings = dict(self.recipe.dense)
-        model = self.place.model(settings.pop("dense"))
+        model = self.place.model(settings.pop("dense"), self.dataset)
         return load_encoder(model, device=self.place.device, **settings)
 
     def _sparse_source(self) -> SparseEncoder | VectorFile | None:
@@ -192,7 +231,9 @@ class IndexJob:
         vectors, model = settings.pop("sparse_vectors", None), settings.pop("sparse", None)
         if vectors:
             return VectorFile(self.place.file(vectors, self.dataset))
-        return load_sparse_encoder(self.place.model(model), device=self.place.device, **settings) if model else None
+        if not model:
+            return None
+        return load_sparse_encoder(self.place.model(model, self.dataset), device=self.place.device, **settings)
 
     def built(self) -> BuildTime | None:
         """How long it took, if that was seen."""
@@ -277,23 +318,40 @@ class Cell:
 
     def _retriever(self, index: Index, collection: Collection) -> Retriever:
         system, place = self.system, self.place
-        queries = None
-        if system.query_vectors:
-            queries = StoredQueries.read(place.file(system.query_vectors, self.dataset), collection.queries)
-        reranking = None
-        if system.rerank:
-            scorer = load_reranker(place.model(system.rerank), device=place.device, precision=system.precision)
-            reranking = Reranking(model=scorer, depth=system.rerank_depth)
+        router = None
+        if system.router:
+            router = open_router(place.file(system.router, self.dataset), place.device, model=self._model(system.dense))
+        stages = stages_of(system, router.manifest if router else None)
+        is_dense = "dense" in stages and not isinstance(router, ExpertRouter)  # which encodes by itself
+        model = self._model(system.query_encoder or system.dense)
         return Retriever(
             index,
-            using="+".join(stages_of(system)),
+            using=ROUTED if router else "+".join(stages),
             fusion=FUSIONS[system.fusion](weights=system.weights, depth=system.depth),
-            sparse_encoder=queries,
-            rerank=reranking,
+            encoder=load_query_encoder(index, place.device, model=model) if is_dense else None,
+            sparse_encoder=self._sparse_side(index, collection) if "sparse" in stages else None,
+            rerank=self._reranking(collection),
+            router=router,
             by_document=True,
             device=place.device,
             threads=place.threads,
         )
+
+    def _model(self, name: str | None) -> str | None:
+        return self.place.model(name, self.dataset) if name else None
+
+    def _sparse_side(self, index: Index, collection: Collection) -> SparseEncoder | StoredQueries:
+        if self.system.query_vectors:
+            return StoredQueries.read(self.place.file(self.system.query_vectors, self.dataset), collection.queries)
+        return load_sparse_query_encoder(index, self.place.device, model=self._model(self.system.sparse))
+
+    def _reranking(self, collection: Collection) -> Reranking | None:
+        system, model = self.system, self._model(self.system.rerank)
+        if not model:
+            return None
+        scorer = load_reranker(model, device=self.place.device, precision=system.rerank_precision)
+        asked = [query.text for query in collection.queries]
+        return Reranking(model=scorer, depth=system.rerank_depth, queries=asked)
 
     def _given(self, collection: Collection) -> SystemResult:
         """A run that somebody else made, checked and measured as `eval score` does."""

@@ -31,7 +31,7 @@ def cells_of(suite: Suite, place: Place) -> list[Cell]:
     """The cells of a suite; systems of a data set share an index wherever one serves them."""
     indexes: dict[str, list[Recipe]] = {}
     pairs = suite.cells()
-    wanted = [recipe_of(system, dataset) for dataset, system in pairs]
+    wanted = [recipe_of(system, dataset, place) for dataset, system in pairs]
     for (dataset, _), recipe in zip(pairs, wanted, strict=True):
         if recipe:
             indexes[dataset.name] = _shared(indexes.get(dataset.name, []), recipe)

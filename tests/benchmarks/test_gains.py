@@ -11,6 +11,7 @@ import typer
 from gains import Run, commands, perform, read
 from gains_report import show
 
+from retrieval.beir_eval.suites import read_suite
 from retrieval.cli import app
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "gains.toml"
@@ -37,6 +38,26 @@ def test_every_command_of_the_file_is_one(tmp_path: Path) -> None:
         lines = list(commands(run, run.seeds[-1], runs, words, options(tmp_path)))
         assert not any("{" in line for line in lines)
         assert [parsed(line) for line in lines]
+
+
+def test_the_suite_looks_for_models_where_a_run_puts_them(tmp_path: Path) -> None:
+    """What `{models}` stands for in suites/shared.toml is the folder of all runs."""
+    runs, words = read(FILE)
+    lines = {run.name: " ".join(commands(run, 0, runs, words, options(tmp_path))) for run in runs}
+    suite = read_suite(FILE.parents[1] / "suites" / "shared.toml")
+    wanted = [
+        (dataset.name, value)
+        for dataset, system in suite.cells()
+        for value in vars(system).values()
+        if isinstance(value, str) and value.startswith("{models}/")
+    ]
+    assert wanted
+    for dataset, value in wanted:
+        path = Path(value.replace("{models}", str(tmp_path)).replace("{dataset}", dataset))
+        name, seed, trained = path.relative_to(tmp_path).as_posix().split("/", 3)[1:]
+        assert (
+            f"--out {tmp_path / dataset / name / seed / trained.removesuffix('/model')}" in lines[f"{dataset}/{name}"]
+        )
 
 
 def test_each_run_is_compared_with_one_that_there_is() -> None:

@@ -1,12 +1,14 @@
 import asyncio
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from retrieval.chunking import ByWords
+from retrieval.encoders.dense import load_encoder
 from retrieval.errors import ArtifactMissingError, CorpusError, InputError, ModelError
 from retrieval.fusion import MinMax, ReciprocalRank
 from retrieval.indexing import Index
@@ -140,6 +142,17 @@ def test_a_model_that_has_changed_since_the_build(make_model: Callable[..., Path
     make_model(seed=1)
     with pytest.raises(ModelError, match="is not the one the index was built with"):
         Retriever(index, using="dense").search("wind")
+
+
+def test_settings_tell_of_a_model_that_encodes_queries_alone(index: Index, tiny_model: Path) -> None:
+    """Its weights decide the hits; one that encoded the documents as well is told of once."""
+    encoder = load_encoder(str(tiny_model), device="cpu", precision="fp32")
+    told = Retriever(index, using="dense", encoder=encoder).settings["dense"]
+    assert told["query_encoder"] is None
+    encoder.card = replace(encoder.card, weights="others", document_weights=encoder.card.weights)
+    told = Retriever(index, using="dense", encoder=encoder).settings["dense"]
+    assert told["query_encoder"]["weights"] == "others"
+    assert told["encoder"]["weights"] != "others"
 
 
 @pytest.mark.parametrize("using", ["lexical", "dense", "hybrid"])

@@ -18,7 +18,7 @@ from retrieval.cli.evaluate.options import (
     split_measures,
 )
 from retrieval.cli.evaluate.output import show_results
-from retrieval.cli.evaluate.suite import JobsOption, RootOption, run_file
+from retrieval.cli.evaluate.suite import JobsOption, ModelsOption, RootOption, run_file
 from retrieval.cli.options import (
     BatchTokensOption,
     DenseOption,
@@ -60,7 +60,7 @@ from retrieval.evaluating.costs import BuildTime
 from retrieval.evaluating.running import evaluate, index_for
 from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index, LexicalOptions, LuceneOptions
-from retrieval.pipeline import ROUTED, Retriever, parse_using
+from retrieval.pipeline import ROUTED, Retriever, parse_using, routed_stages
 from retrieval.protocols import Encoder, SparseEncoder
 from retrieval.reranking import Reranking
 from retrieval.routing import ExpertRouter
@@ -118,6 +118,7 @@ def run(
     batch_tokens: BatchTokensOption = None,
     threads: ThreadsOption = None,
     root: RootOption = None,
+    models: ModelsOption = None,
     jobs: JobsOption = 1,
     json: JsonOption = False,
 ) -> None:
@@ -125,8 +126,8 @@ def run(
     if data.suffix == ".toml":
         run_file(context)
         return
-    if root or jobs != 1:
-        raise InputError("--data and --jobs are for a suite, which is a .toml")
+    if root or models or jobs != 1:
+        raise InputError("--data, --models and --jobs are for a suite, which is a .toml")
     names = _systems(using, router)
     settings = make_fusion(fusion, weight, depth)
     chosen = split_measures(measures)  # an unknown one stops before an index is built
@@ -229,9 +230,8 @@ def _systems(using: str, router: Path | None) -> list[str]:
 def _stages(names: Sequence[str], router: Router | None, there: Sequence[str]) -> set[str]:
     """What these systems search with, where these stages are there."""
     modes = set(names) - {ROUTED}
-    if ROUTED in names:
-        modes |= {system.mode for system in router.systems.values()} if isinstance(router, SystemRouter) else {"dense"}
-    return {stage for mode in modes for stage in parse_using(mode) or there}
+    routed = routed_stages(router.manifest) if router and ROUTED in names else ()
+    return {*routed, *(stage for mode in modes for stage in parse_using(mode) or there)}
 
 
 def _encodes_itself(name: str, router: Router | None) -> bool:

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from retrieval.beir_eval.leaderboard.data import read_scores
-from retrieval.beir_eval.suites import read_suite
+from retrieval.beir_eval.suites import Suite, read_suite
 from retrieval.cli.console import print_json, print_table, progress, say
 from retrieval.cli.options import OnErrorName
 from retrieval.errors import InputError
 from retrieval.evaluating.cells import Cell, Place
 from retrieval.evaluating.suites import cells_of, run_suite
 
-__all__ = ["JobsOption", "RootOption", "run_file"]
+__all__ = ["JobsOption", "ModelsOption", "RootOption", "run_file"]
 
 RootOption = Annotated[
     Path | None,
@@ -26,19 +26,29 @@ RootOption = Annotated[
         help="Of a suite: what its folders are relative to; by default its own.",
     ),
 ]
+ModelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Of a suite: what {models} stands for in it; without it, systems that need it are left out.",
+    ),
+]
 JobsOption = Annotated[
     int, typer.Option(min=1, metavar="N", help="Of a suite: processes side by side, which are slower for it.")
 ]
 
 # What can be said beside a suite; all else stands in it.
-_BESIDE = {"data", "out", "root", "jobs", "device", "threads", "overwrite", "restart", "on_error", "json"}
+_BESIDE = {"data", "out", "root", "models", "jobs", "device", "threads", "overwrite", "restart", "on_error", "json"}
 
 
 def run_file(context: typer.Context) -> None:
     """Run what a suite's cells lack, and show the scores of all of them; options are those of `eval run`."""
     _check_options(context)
     given = context.params
-    suite, place = read_suite(given["data"]), _place(given)
+    place = _place(given)
+    suite = _possible(read_suite(given["data"]), place)
     cells = cells_of(suite, place)
 
     def tell(cell: Cell, is_new: bool) -> None:
@@ -55,14 +65,30 @@ def run_file(context: typer.Context) -> None:
         print_table(["data set", "system", *suite.measures], rows)
 
 
+def _possible(suite: Suite, place: Place) -> Suite:
+    """The suite without the systems that need a folder of models, where none is given; they are named."""
+    lacking = [system.name for system in suite.systems if system.needs_models and not place.models]
+    if not lacking:
+        return suite
+    need = f"{', '.join(lacking)}: in a folder of models, which --models DIR names"
+    if len(lacking) == len(suite.systems):
+        raise InputError(need)
+    say(f"note: left out: {need}")
+    return suite.model_copy(update={"systems": [each for each in suite.systems if each.name not in lacking]})
+
+
 def _place(given: Mapping[str, Any]) -> Place:
     same = {name: given[name] for name in ("out", "device", "threads", "overwrite", "restart")}
-    data = given["root"] or given["data"].parent
-    return Place(data=data, skip=given["on_error"] is OnErrorName.SKIP, **same)
+    data, models = given["root"] or given["data"].parent, given["models"]
+    return Place(
+        data=data, models=models.resolve() if models else None, skip=given["on_error"] is OnErrorName.SKIP, **same
+    )
 
 
 def _check_options(context: typer.Context) -> None:
     """Settings of systems would be ignored here, and figures credited to them."""
+    if context.params["index"]:
+        raise InputError("--index is for a folder: a suite builds its indexes, which its systems share")
     for name in context.params:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE" and name not in _BESIDE:

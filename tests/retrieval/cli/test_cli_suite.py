@@ -1,6 +1,7 @@
 """Suites as a user runs them: each cell in a process of its own."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -9,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from retrieval.rerank.router_files import System, SystemsManifest, write_router
+from retrieval.system_routing import FEATURES
+from tests.rerank.making import write_cross_encoder
 
 Cli = Callable[..., Any]
 Jsonl = Callable[..., Path]
@@ -154,6 +159,82 @@ def test_results_of_other_settings_are_not_taken_for_these(cli: Cli, data: Path,
     assert cell(out, "theirs")["systems"][0]["measures"]["R@10"] == 0.5
 
 
+MODELS = """
+[[system]]
+name = "hybrid"
+using = "lexical+dense"
+dense = "{models}/{dataset}/dense"
+precision = "fp32"
+
+[[system]]
+name = "asked-by-another"
+using = "dense"
+dense = "{models}/{dataset}/dense"
+query_encoder = "{models}/copy"
+precision = "fp32"
+
+[[system]]
+name = "reranked"
+using = "lexical"
+rerank = "{models}/cross"
+rerank_depth = 5
+rerank_precision = "fp32"
+
+[[system]]
+name = "routed"
+using = "routed"
+router = "{models}/router"
+dense = "{models}/{dataset}/dense"
+precision = "fp32"
+"""
+
+
+def make_models(folder: Path, tiny_model: Path) -> Path:
+    """A folder with what these systems need: a router that always chooses hybrid, and knows of no index."""
+    for name in ("night/dense", "copy"):
+        shutil.copytree(tiny_model, folder / name)
+    write_cross_encoder(folder / "cross")
+    zeros, names = [0.0] * len(FEATURES), ("lexical", "lexical+dense")
+    systems = [System(name=name, milliseconds=1, intercept=i, coefficients=zeros) for i, name in enumerate(names)]
+    router = SystemsManifest(
+        systems=systems,
+        base="lexical",
+        features=list(FEATURES),
+        means=zeros,
+        scales=[1.0] * len(FEATURES),
+        parts={},
+        queries={},
+        fingerprints=[],
+    )
+    write_router(folder / "router", router)
+    return folder
+
+
+def test_models_of_a_folder_rerank_route_and_encode(cli: Cli, data: Path, tmp_path: Path, tiny_model: Path) -> None:
+    """As `eval run` has them do; the results tell which they were, and all share one index."""
+    models, out = make_models(tmp_path / "models", tiny_model), tmp_path / "out"
+    answer = cli("eval", "run", suite(data, SETS, MODELS), "--models", models, "--out", out, "--device", "cpu")
+    assert answer.code == 0, answer.err
+    found = {name: cell(out, name)["systems"][0] for name in ("hybrid", "asked-by-another", "reranked", "routed")}
+    assert found["routed"]["per_query"] == found["hybrid"]["per_query"]
+    assert found["routed"]["settings"]["router"]["base"] == "lexical"
+    assert found["reranked"]["settings"]["rerank"]["depth"] == 5
+    assert found["reranked"]["settings"]["rerank"]["model"]["precision"] == "float32"
+    assert found["routed"]["cost"]["parameters"] > 0
+    assert len(list((out / "indexes" / "night").iterdir())) == 1
+
+
+def test_without_a_folder_of_models_what_needs_it_is_left_out(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """With a note; where nothing is left, it is an error."""
+    answer = cli("eval", "run", suite(data, SETS, THEIRS, MODELS), "--out", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    need = "hybrid, asked-by-another, reranked, routed: in a folder of models, which --models DIR names"
+    assert answer.err.startswith(f"note: left out: {need}\n")
+    assert [path.name for path in (tmp_path / "out" / "cells" / "night").iterdir()] == ["theirs"]
+    answer = cli("eval", "run", suite(data, SETS, MODELS), "--out", tmp_path / "out")
+    assert (answer.code, answer.err) == (2, f"error: {need}\n")
+
+
 def test_a_cell_that_fails_is_told_and_keeps_no_other_from_running(cli: Cli, data: Path, tmp_path: Path) -> None:
     """The command fails in the end, with the first error's words."""
     (data / "night.trec").write_text("q1 Q0 a\n")
@@ -173,4 +254,4 @@ def test_settings_stand_in_the_suite(cli: Cli, data: Path, tmp_path: Path) -> No
         "error: --using stands in the suite, where each system can have its own\n",
     )
     answer = cli("eval", "run", data / "data", "--out", tmp_path / "out", "--jobs", 2)
-    assert (answer.code, answer.err) == (2, "error: --data and --jobs are for a suite, which is a .toml\n")
+    assert (answer.code, answer.err) == (2, "error: --data, --models and --jobs are for a suite, which is a .toml\n")

@@ -7,6 +7,7 @@ from retrieval.beir_eval.suites import Suite
 from retrieval.errors import InputError
 from retrieval.evaluating.cells import Place, stages_of
 from retrieval.evaluating.suites import cells_of
+from retrieval.rerank.router_files import System, SystemsManifest, write_router
 
 
 def suite(*systems: dict[str, Any]) -> Suite:
@@ -35,6 +36,48 @@ def test_systems_share_an_index_wherever_one_serves_them() -> None:
     assert found[3] != found[0]
     assert found[5] == ""
     assert found[0].startswith("lexical-dense-")
+
+
+def test_what_is_in_the_folder_of_models_is_there_or_is_named(tmp_path: Path) -> None:
+    """With the system and the data set that want it, before anything runs; a router as well."""
+    place = Place(out=tmp_path / "out", data=tmp_path, models=tmp_path / "models")
+    (tmp_path / "models" / "set" / "there").mkdir(parents=True)
+    there, lacks = "{models}/{dataset}/there", "{models}/{dataset}/lacks"
+    (cell,) = cells_of(suite({"name": "a", "using": "dense", "dense": there}), place)
+    assert cell.place.model(there, cell.dataset) == str(tmp_path / "models" / "set" / "there")
+    for lacking in (
+        {"using": "dense", "dense": lacks},
+        {"using": "dense", "dense": there, "query_encoder": lacks},
+        {"using": "lexical", "rerank": lacks},
+        {"using": "routed", "router": lacks},
+    ):
+        with pytest.raises(InputError, match=f"system 'a' on set: no .* at {tmp_path / 'models' / 'set' / 'lacks'}"):
+            cells_of(suite({"name": "a", **lacking}), place)
+
+
+def test_a_router_says_what_its_index_must_have(tmp_path: Path) -> None:
+    """The stages of all that it can choose, hybrid as it was; lexical search, by which it chooses, always."""
+    systems = [System(name=name, milliseconds=1, intercept=0, coefficients=[]) for name in ("dense", "hybrid")]
+    write_router(
+        tmp_path / "router",
+        SystemsManifest(
+            systems=systems,
+            base="dense",
+            features=[],
+            means=[],
+            scales=[],
+            parts={"lexical": {}, "dense": "weights"},
+            queries={},
+            fingerprints=[],
+        ),
+    )
+    place = Place(out=tmp_path / "out", data=tmp_path)
+    routed = {"name": "a", "using": "routed", "router": "router", "dense": "minilm"}
+    (cell,) = cells_of(suite(routed), place)
+    assert cell.index
+    assert cell.index.folder.name.startswith("lexical-dense-")
+    with pytest.raises(InputError, match="system 'a': dense search needs a model"):
+        cells_of(suite({**routed, "dense": None}), place)
 
 
 def test_an_index_has_the_same_name_in_every_run() -> None:

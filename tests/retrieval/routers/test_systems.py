@@ -15,13 +15,14 @@ pytest.importorskip("sklearn")
 from retrieval.beir_eval.datasets import load_collection
 from retrieval.errors import ArtifactDamagedError, CollectionError, InputError, ModelError, RetrievalError
 from retrieval.indexing import Index
-from retrieval.pipeline import Retriever
-from retrieval.rerank.router_files import System, SystemsManifest, write_router
+from retrieval.pipeline import Retriever, routed_stages
+from retrieval.rerank.router_files import System, SystemsManifest, read_router, write_router
 from retrieval.reranking import Reranking
 from retrieval.routers.evaluating import evaluate_router
 from retrieval.routers.systems import check_systems, fit_linear, make_system_router
-from retrieval.system_routing import FEATURES, SystemRouter, features_of, open_router, parse_system
+from retrieval.system_routing import FEATURES, SystemRouter, features_of, open_router, parse_system, parts_of
 from retrieval.types import ScoreKind
+from retrieval.vectors import VectorFile
 from tests.retrieval.test_reranking import ByLength
 from tests.training.making import make_dense, words
 
@@ -169,7 +170,7 @@ def test_how_deep_to_rerank_is_chosen_too(index: Index, tmp_path: Path) -> None:
         features=list(FEATURES),
         means=[0.0] * len(FEATURES),
         scales=[1.0] * len(FEATURES),
-        parts={},
+        parts=parts_of(index.manifest, index.parts),
         reranker=model.settings,
         queries={},
         fingerprints=[index.manifest.fingerprint],
@@ -191,6 +192,27 @@ def test_how_deep_to_rerank_is_chosen_too(index: Index, tmp_path: Path) -> None:
     other.settings = {"kind": "other"}
     with pytest.raises(ModelError, match="another reranker"):
         Retriever(index, using="routed", router=tmp_path, rerank=Reranking(model=other))
+
+
+def test_hybrid_is_what_it_was_when_the_router_was_made(data: Path, index: Index, router: Path, tmp_path: Path) -> None:
+    """An index that holds one part more is searched with those that the router learned of."""
+    assert index.manifest.dense
+    (tmp_path / "vectors.jsonl").write_text(
+        "".join(json.dumps({"id": f"d{n}", "vector": {"sun": 1}}) + "\n" for n in range(40))
+    )
+    vectors, model = VectorFile(tmp_path / "vectors.jsonl"), index.manifest.dense.encoder.model
+    full = Index.build(data / "corpus.jsonl", tmp_path / "full", dense=model, sparse=vectors, device="cpu")
+    manifest = read_router(router)
+    assert isinstance(manifest, SystemsManifest)
+    always = System(name="hybrid", milliseconds=1, intercept=9, coefficients=[0.0] * len(FEATURES))
+    hybrid = SystemRouter(router, manifest.model_copy(update={"systems": [manifest.systems[0], always]}))
+    assert routed_stages(hybrid.manifest) == ("lexical", "dense")
+    routed, plain = (
+        Retriever(full, using=using, router=chosen, device="cpu", threads=1)
+        for using, chosen in (("routed", hybrid), ("lexical+dense", None))
+    )
+    assert routed.stages == plain.stages
+    assert routed.search("q0x1 d0x1") == plain.search("q0x1 d0x1")
 
 
 def test_a_reranker_is_known_by_its_weights(index: Index, router: Path) -> None:
