@@ -98,6 +98,7 @@ def write_results(
     content = {
         "dataset": collection.name,
         "split": collection.split,
+        "queries": {query.id: query.text for query in collection.queries},
         "systems": [result.as_json() for result in results],
         "environment": {**environment, "problems": collection.problems},
     }

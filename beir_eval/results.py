@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retrieval.errors import CollectionError
 
@@ -25,12 +25,13 @@ class StoredSystem(BaseModel):
 
 
 class Results(BaseModel):
-    """The content of `results.json`; `per_query` is empty where only means were imported."""
+    """The content of `results.json`; `per_query` and `queries` (texts) are empty where means were imported."""
 
     model_config = ConfigDict(frozen=True)
 
     dataset: str
     split: str
+    queries: dict[str, str] = Field(default_factory=dict)
     systems: list[StoredSystem]
     environment: dict[str, Any]
 

@@ -63,11 +63,13 @@ class Column:
     Attributes:
         name: as it is called.
         queries: of all its data sets; with the data set's name in front, where it has several.
+        texts: of each query; empty where no result tells it.
         weights: (queries,) with which a mean over queries is the mean of the data sets' means.
     """
 
     name: str
     queries: tuple[str, ...]
+    texts: tuple[str, ...]
     weights: Floats
 
 
@@ -182,9 +184,14 @@ def _column(name: str, members: Members, measure: str) -> tuple[Column, dict[str
                 )
     pairs = [(dataset, query) for dataset in datasets for query in first[dataset].per_query]
     sizes = [len(first[dataset].per_query) for dataset in datasets]
+    told = {
+        dataset: {id_: text for own in members.values() for id_, text in own[dataset].queries.items()}
+        for dataset in datasets
+    }
     column = Column(
         name=name,
         queries=tuple(query if len(datasets) == 1 else f"{dataset}: {query}" for dataset, query in pairs),
+        texts=tuple(told[dataset].get(query, "") for dataset, query in pairs),
         weights=_weights(sizes),
     )
     table = {
@@ -252,6 +259,7 @@ def _overall(
     column = Column(
         name="mean",
         queries=tuple(f"{column.name}: {query}" for column in columns for query in column.queries),
+        texts=tuple(text for column in columns for text in column.texts),
         weights=_weights(sizes) * np.concatenate([column.weights for column in columns]),
     )
     table = {system: np.concatenate([entries[name][system].values for name in names]) for system in systems}

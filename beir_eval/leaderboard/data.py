@@ -22,6 +22,7 @@ class Score:
         system: its name.
         measures: means, by ir-measures' names.
         per_query: query → measure → value.
+        queries: query → its text, where results tell it.
         cost, settings, environment: as in results.json.
         folder: where that file is.
     """
@@ -31,6 +32,7 @@ class Score:
     system: str
     measures: Mapping[str, float]
     per_query: Mapping[str, Mapping[str, float]]
+    queries: Mapping[str, str]
     cost: Mapping[str, Any]
     settings: Mapping[str, Any]
     environment: Mapping[str, Any]
@@ -76,6 +78,7 @@ def _scores(folder: Path) -> list[Score]:
             system=system.name,
             measures=system.measures,
             per_query=system.per_query,
+            queries=content.queries,
             cost=system.cost,
             settings=system.settings,
             environment=content.environment,

@@ -128,7 +128,9 @@
     const body = table.createTBody();
     for (const i of shown) {
       const row = body.insertRow();
-      row.append(element("td", set.queries[i]));
+      const query = element("td", set.queries[i], {"data-value": set.queries[i]});
+      if (set.texts[i]) query.append(element("small", set.texts[i]));
+      row.append(query);
       row.append(element("td", score(set.values[system][i]), {"data-value": set.values[system][i]}));
       if (!differences) continue;
       row.append(element("td", score(set.values[baseline][i]), {"data-value": set.values[baseline][i]}));

@@ -15,6 +15,9 @@ from retrieval.beir_eval.leaderboard.figures import CostKind
 
 __all__ = ["render_page"]
 
+# Characters of a query's text.
+_SHOWN = 200
+
 _TEMPLATES = Path(__file__).parent
 
 
@@ -82,12 +85,19 @@ def _data(board: Board) -> str:
             {
                 "name": column.name,
                 "queries": column.queries,
+                "texts": [_cut(text) for text in column.texts],
                 "values": [_values(row.entries.get(column.name)) for row in board.rows],
             }
             for column in board.columns
         ],
     }
     return orjson.dumps(content).decode().replace("<", "\\u003c")
+
+
+def _cut(text: str) -> str:
+    """A query as it stands in a table; some are whole articles."""
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def _values(entry: Entry | None) -> list[float] | None:

@@ -21,8 +21,9 @@ def write_results(
     cost: Mapping[str, Any] | None = None,
     group: str | None = None,
     split: str = "test",
+    texts: Mapping[str, str] | None = None,
 ) -> Path:
-    """A folder with the results of one system on one data set, whose queries are q0, q1, ..."""
+    """A folder with the results of one system on one data set, whose queries are q0, q1, ...; some tell their texts."""
     place = folder / dataset / f"{len(list(folder.rglob('results.json')))}"
     place.mkdir(parents=True)
     per_query = {f"q{i}": {"nDCG@10": float(value), "R@100": 1.0} for i, value in enumerate(values)}
@@ -36,6 +37,7 @@ def write_results(
     suite = {"suite": {"dataset": {"name": dataset, "group": group}}} if group else {}
     environment = {"platform": "a system", "processor": "a processor", "versions": {"numpy": "2"}, "problems": []}
     content = {"dataset": dataset, "split": split, "systems": [entry], "environment": {**environment, **suite}}
+    content |= {"queries": dict(texts)} if texts else {}
     (place / "results.json").write_text(json.dumps(content))
     return place
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.beir_eval.leaderboard.board import Board
+from retrieval.beir_eval.leaderboard.board import Board, make_board
+from retrieval.beir_eval.leaderboard.data import read_scores
 from retrieval.beir_eval.leaderboard.page import render_page
 from tests.beir_eval.leaderboard.browser import Browser, browser
+from tests.beir_eval.leaderboard.making import write_results
 
 COLUMN = "[...document.querySelectorAll('#scores tbody tr')].map((row) => row.cells[{}].textContent.trim())"
 NAMES = COLUMN.format(0)
@@ -86,6 +88,24 @@ def test_a_number_opens_its_settings_and_its_queries(opened: tuple[Browser, Path
     assert '"using"' in browser.run(f"document.querySelector('{link} pre').textContent")
     browser.open(page, link)
     assert browser.run(opens)
+
+
+def test_a_query_stands_beside_its_id(tmp_path: Path) -> None:
+    """As text, whatever is in it, and cut where it is long; sorting goes by the id."""
+    texts = {"q0": "</script><b>what</b>  glows?", "q1": "word " * 100}
+    write_results(tmp_path / "runs", "set", "one", [0.1, 0.2, 0.3], texts=texts)
+    page = tmp_path / "report.html"
+    page.write_text(render_page(make_board(read_scores(tmp_path / "runs"))), encoding="utf-8")
+    with browser(tmp_path / "profile") as running:
+        running.open(page, "#cell-0-0")
+        cells = "[...document.querySelectorAll('.queries tbody td:first-child')]"
+        found = running.run(f"{cells}.map((cell) => [...cell.childNodes].map((node) => node.textContent))")
+        assert found[0] == ["q0", "</script><b>what</b> glows?"]
+        assert found[1][1].startswith("word word")
+        assert len(found[1][1]) == 200
+        assert found[2] == ["q2"]
+        assert running.run(f"{cells}.map((cell) => cell.dataset.value)") == ["q0", "q1", "q2"]
+        assert running.errors == []
 
 
 def test_another_baseline_draws_other_differences(opened: tuple[Browser, Path]) -> None:

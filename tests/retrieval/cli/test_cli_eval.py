@@ -66,7 +66,7 @@ def test_results_have_the_documented_form(cli: Cli, data: Path, tmp_path: Path) 
     answer = cli("eval", "run", data, "--out", tmp_path / "out", "--json")
     content = answer.json
     assert content == results_in(tmp_path / "out")
-    assert content.keys() == {"dataset", "split", "systems", "environment"}
+    assert content.keys() == {"dataset", "split", "queries", "systems", "environment"}
     assert (content["dataset"], content["split"]) == ("data", "test")
     (system,) = content["systems"]
     assert system.keys() == {"name", "measures", "per_query", "cost", "settings"}
