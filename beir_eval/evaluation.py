@@ -94,7 +94,8 @@ def write_results(
     folder.mkdir(parents=True, exist_ok=True)
     _remove_runs_of_earlier_results(folder / "results.json")
     for result in results:
-        write_whole(folder / f"{result.name}.trec", format_run(result.run, result.name).encode())
+        tag = "_".join(result.name.split())  # a file's name, as others call their runs, may be several words
+        write_whole(folder / f"{result.name}.trec", format_run(result.run, tag).encode())
     content = {
         "dataset": collection.name,
         "split": collection.split,

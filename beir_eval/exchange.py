@@ -1,5 +1,7 @@
 """Exchange with others: TREC runs of any system become results, and results come and go as MTEB's JSON."""
 
+import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -91,7 +93,7 @@ def _hits(run: Run) -> int:
 
 def _first_unknown(path: Path, queries: set[str], unknown: set[str]) -> str:
     """Where in a run, which was read before, the first query or document stands that a collection lacks."""
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for position, line in enumerate(file, 1):
             fields = line.split()
             if fields and fields[0] not in queries:
@@ -196,8 +198,8 @@ def from_mteb(paths: Sequence[Path], split: str = "test") -> Results:
 
 def _read_mteb(path: Path) -> Mapping[str, Any]:
     try:
-        content = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
+        content = json.loads(path.read_bytes())  # which takes NaN, as MTEB writes where a score cannot be
+    except (OSError, ValueError) as error:
         raise CollectionError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict) or not isinstance(content.get("task_name"), str):
         raise CollectionError(f"{path}: not a result of MTEB: it names no task")
@@ -215,11 +217,15 @@ def _from_mteb(path: Path, content: Mapping[str, Any], split: str) -> StoredSyst
     scores = ((_our_name(name), value) for name, value in found[0].items())
     return StoredSystem(
         name=_model_name(path),
-        measures={name: value for name, value in scores if name},
+        measures={name: value for name, value in scores if name and _is_score(value)},
         per_query={},
         cost={},
         settings={"mteb": {"file": path.name, "version": content.get("mteb_version")}},
     )
+
+
+def _is_score(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _model_name(path: Path) -> str:

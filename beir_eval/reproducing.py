@@ -20,10 +20,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from retrieval.beir_eval.measures import parse_measures
 from retrieval.beir_eval.results import Results
 from retrieval.errors import CollectionError, InputError
 
@@ -32,18 +33,28 @@ __all__ = ["Cell", "Condition", "Conditions", "Verdict", "choose", "judge", "rea
 Verdict = Literal["OK", "close", "FAIL", "skipped"]
 
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Condition(_Model):
-    """A command, and the values that are expected: system → measure → value."""
+    """A command, and the values that are expected: system → measure → value; its name is that of a folder."""
 
-    name: str
+    name: str = Field(pattern=r"^[^/]*[^/.][^/]*$")
     command: str
-    expected: dict[str, dict[str, float]] = Field(min_length=1)
-    exact: float | None = None
-    close: float | None = None
+    expected: dict[str, Annotated[dict[str, Finite], Field(min_length=1)]] = Field(min_length=1)
+    exact: Tolerance | None = None
+    close: Tolerance | None = None
+
+    @field_validator("command")
+    @classmethod
+    def _of_words(cls, command: str) -> str:
+        shlex.split(command)  # a quotation without its end is a ValueError
+        return command
 
     def arguments(self, data: Path, out: Path) -> list[str]:
         """The command's words, with paths filled in, and where its results go."""
@@ -62,8 +73,8 @@ class Conditions(_Model):
 
     conditions: list[Condition] = Field(min_length=1)
     data: Path = Path()
-    exact: float = 0.00005
-    close: float = 0.002
+    exact: Tolerance = 0.00005
+    close: Tolerance = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +141,14 @@ def judge(condition: Condition, results: Results, tolerances: Conditions) -> lis
     close = tolerances.close if condition.close is None else condition.close
     found = {(system.name, name): value for system in results.systems for name, value in system.measures.items()}
     return [
-        Cell(condition.name, system, name, value, *_verdict(value, found.get((system, name)), exact, close))
+        Cell(condition.name, system, name, value, *_verdict(value, found.get((system, _named(name))), exact, close))
         for system, name, value in _expected(condition)
     ]
+
+
+def _named(measure: str) -> str:
+    """A measure as results call it, however it is written."""
+    return str(parse_measures([measure])[0])
 
 
 def without_results(condition: Condition, verdict: Verdict, reason: str) -> list[Cell]:

@@ -1,6 +1,5 @@
 """Runs: what a system answered to each query, and TREC's file format for it."""
 
-import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,9 @@ __all__ = ["Run", "Ties", "format_run", "is_word", "make_run", "ranked", "read_r
 
 Run = Mapping[str, Mapping[str, float]]
 """Query id → document id → score, best first; no two scores of a query are equal."""
+
+# As trec_eval reads scores; NaN is not below it either.
+_LARGEST = float(np.finfo(np.float32).max)
 
 Ties = Literal["descending", "ascending", "listed"]
 """How documents with equal scores are ordered: by their ids, descending as trec_eval does or ascending as Anserini
@@ -108,7 +110,7 @@ def read_run(path: Path, queries: Container[str] | None = None) -> dict[str, dic
 
     Raises:
         CollectionError: the file is not there, or a line is not of that form, gives a document twice, or a score that
-            is not a finite number; it names the line.
+            is not a finite number of float32; it names the line.
     """
     run: dict[str, dict[str, float]] = {}
     try:
@@ -124,7 +126,7 @@ def read_run(path: Path, queries: Container[str] | None = None) -> dict[str, dic
                 if queries is not None and query not in queries:
                     continue
                 hits = run.setdefault(query, {})
-                if document in hits or not math.isfinite(value):
+                if document in hits or not abs(value) <= _LARGEST:
                     raise _bad_hit(f"{path}:{position}", query, document, value)
                 hits[document] = value
     except (OSError, UnicodeDecodeError) as error:
@@ -145,8 +147,8 @@ def _bad_line(path: Path, position: int, fields: list[str]) -> CollectionError:
 
 
 def _bad_hit(place: str, query: str, document: str, score: float) -> CollectionError:
-    if not math.isfinite(score):
-        return CollectionError(f"{place}: the score {score} of document {document} is not a finite number")
+    if not abs(score) <= _LARGEST:
+        return CollectionError(f"{place}: the score {score} of document {document} is not a finite number of float32")
     return CollectionError(f"{place}: document {document} stands in the list of query {query} already")
 
 

@@ -122,6 +122,15 @@ def test_a_model_is_called_as_its_metadata_say(tmp_path: Path) -> None:
     assert found.systems[0].measures == {"nDCG@10": 0.3}
 
 
+def test_scores_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
+    """As MTEB writes NaN, which is no JSON, where a score cannot be computed."""
+    (tmp_path / "m").mkdir()
+    scores = '{"ndcg_at_10": 0.3, "map_at_10": NaN, "recall_at_10": null, "nauc_map_at_10_max": NaN}'
+    path = tmp_path / "m" / "NFCorpus.json"
+    path.write_text(f'{{"task_name": "NFCorpus", "scores": {{"test": [{scores}]}}}}')
+    assert from_mteb([path]).systems[0].measures == {"nDCG@10": 0.3}
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -88,6 +88,13 @@ def test_a_value_that_is_not_there_fails(tmp_path: Path) -> None:
     }
 
 
+def test_a_measure_may_be_written_otherwise(tmp_path: Path) -> None:
+    """As ir-measures takes it: NDCG@10 is nDCG@10."""
+    read = read_conditions(written(tmp_path, FILE.replace("lexical: {nDCG@10: 0.5,", "lexical: {NDCG@10: 0.5,")))
+    found = results_of(**{"nDCG@10": 0.5, "AP": 0.25})
+    assert [cell.verdict for cell in judge(read.conditions[0], found, read)] == ["OK", "OK"]
+
+
 def test_conditions_are_chosen_by_name(tmp_path: Path) -> None:
     """All without a pattern; one that fits nothing is an error with the names there are."""
     conditions = read_conditions(written(tmp_path)).conditions
@@ -106,6 +113,13 @@ def test_conditions_are_chosen_by_name(tmp_path: Path) -> None:
         ("conditions: []", "conditions: "),
         (FILE.replace("close: 0.01", "closer: 0.01"), "closer: Extra inputs"),
         (FILE.replace("AP: 0.25", "AP: much"), r"conditions\.0\.expected\.lexical\.AP: "),
+        (FILE.replace("AP: 0.25", "AP: .nan"), r"conditions\.0\.expected\.lexical\.AP: "),
+        (FILE.replace("lexical: {nDCG@10: 0.5, AP: 0.25}", "lexical: {}"), r"conditions\.0\.expected\.lexical: "),
+        (FILE.replace("close: 0.01", "close: -0.01"), "close: "),
+        (FILE.replace("exact: 0.1", "exact: .inf"), r"conditions\.1\.exact: "),
+        (FILE.replace("-k 10", "'-k 10"), r"conditions\.0\.command: Value error, No closing quotation"),
+        (FILE.replace("name: runs-a", "name: .."), r"conditions\.1\.name: "),
+        (FILE.replace("name: runs-a", "name: a/b"), r"conditions\.1\.name: "),
         (FILE.replace("runs-a", "lexical-a"), "two conditions are called 'lexical-a'"),
     ],
 )

@@ -131,7 +131,8 @@ def test_a_run_s_tag_is_one_word(tag: str) -> None:
     [
         ("q1 Q0 a 1", "expected query, Q0"),
         ("q1 Q0 a 1 high tag", "expected query, Q0"),
-        ("q1 Q0 a 1 nan tag", "the score nan of document a is not a finite number"),
+        ("q1 Q0 a 1 nan tag", "the score nan of document a is not a finite number of float32"),
+        ("q1 Q0 a 1 -1e39 tag", "the score -1e.39 of document a is not a finite number of float32"),
         ("q1 Q0 b 1 1 tag", "stands in the list of query q1 already"),
     ],
 )
@@ -144,9 +145,9 @@ def test_a_run_that_cannot_be_used_is_named_with_its_line(tmp_path: Path, line: 
 
 
 def test_a_run_is_read_by_score(tmp_path: Path) -> None:
-    """Whatever the order of its lines; a file that is not there is an error."""
+    """Whatever the order of its lines, and behind a byte order mark; a file that is not there is an error."""
     path = tmp_path / "run.trec"
-    path.write_text("q1 Q0 a 2 1.5 tag\n\nq1 Q0 b 1 3e1 tag\nq2 Q0 b 1 1 tag\n")
+    path.write_text("\ufeffq1 Q0 a 2 1.5 tag\n\nq1 Q0 b 1 3e1 tag\nq2 Q0 b 1 1 tag\n")
     assert list(read_run(path)["q1"].items()) == [("b", 30.0), ("a", 1.5)]
     assert set(read_run(path)) == {"q1", "q2"}
     assert set(read_run(path, {"q2"})) == {"q2"}

@@ -105,7 +105,8 @@ def export_results(
     for folder in folders:
         results = read_results(folder)
         for system in results.systems:
-            path = out / system.name / f"{MTEB_TASKS.get(results.dataset, results.dataset)}.json"
+            name = system.name.replace("/", "__")  # as MTEB calls a model's folder
+            path = out / name / f"{MTEB_TASKS.get(results.dataset, results.dataset)}.json"
             if path.exists():
                 raise InputError(f"{path} is there already", hint="name another --out")
             path.parent.mkdir(parents=True, exist_ok=True)

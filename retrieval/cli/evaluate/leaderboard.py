@@ -1,5 +1,6 @@
 """`retrieval eval leaderboard`: results become a page, pictures and tables."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +45,7 @@ def leaderboard(
     json: JsonOption = False,
 ) -> None:
     """Compare what RUNS measured: systems in rank groups, with intervals, beside what they cost."""
-    if price_per_hour is not None and not price_per_hour > 0:
+    if price_per_hour is not None and not 0 < price_per_hour < math.inf:
         raise InputError(f"--price-per-hour must be above 0; got {price_per_hour}")
     price = Price(per_hour=price_per_hour, currency=currency) if price_per_hour else None
     board = make_board(read_scores(*runs), measure=measure, baseline=baseline, price=price)

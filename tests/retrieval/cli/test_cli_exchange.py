@@ -38,7 +38,7 @@ def test_our_own_run_scores_what_it_scored(cli: Cli, data: Path, tmp_path: Path)
 
 def test_a_foreign_run_is_measured_by_our_rules(cli: Cli, data: Path, tmp_path: Path) -> None:
     """Ties by id, a query's own document left out, k hits; the table has no speed."""
-    run = tmp_path / "theirs.trec"
+    run = tmp_path / "theirs, once more.trec"
     run.write_text("b Q0 b 1 9 t\nb Q0 a 2 5 t\nb Q0 c 3 5 t\nunjudged Q0 a 1 1 t\n")
     answer = cli("eval", "score", data, run, "--out", tmp_path / "out", "--measures", "RR@10,Judged@10")
     assert answer.code == 0, answer.err
@@ -47,7 +47,8 @@ def test_a_foreign_run_is_measured_by_our_rules(cli: Cli, data: Path, tmp_path: 
     assert "note: 1 query with the id of a document, which is left out of its hits: b" in answer.err
     values = json.loads((tmp_path / "out" / "results.json").read_text())["systems"][0]["per_query"]
     assert values == {"q1": {"RR@10": 0.0, "Judged@10": 0.0}, "b": {"RR@10": 0.5, "Judged@10": 0.5}}
-    assert [line.split()[2] for line in (tmp_path / "out" / "theirs.trec").read_text().splitlines()] == ["c", "a"]
+    lines = (tmp_path / "out" / "theirs, once more.trec").read_text().splitlines()
+    assert [line.split()[2::3] for line in lines] == [["c", "theirs,_once_more"], ["a", "theirs,_once_more"]]
 
 
 def test_a_run_that_does_not_fit_leaves_nothing(cli: Cli, data: Path, tmp_path: Path) -> None:
@@ -101,4 +102,8 @@ def test_results_are_exported_and_imported(cli: Cli, data: Path, tmp_path: Path)
     (system,) = json.loads((tmp_path / "in" / "results.json").read_text())["systems"]
     assert (system["name"], system["per_query"]) == ("lexical", {})
     assert system["measures"]["R@100"] == ours["measures"]["R@100"]
+    (path.parent / "model_meta.json").write_text('{"name": "/owner/model"}')
+    assert cli("eval", "import", path, "--out", tmp_path / "named").code == 0
+    assert cli("eval", "export", tmp_path / "named", "--out", tmp_path / "again").code == 0
+    assert (tmp_path / "again" / "__owner__model" / "data.json").is_file()
     assert cli("eval", "import", path, "--out", tmp_path / "in").code == 2

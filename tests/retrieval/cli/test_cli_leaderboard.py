@@ -35,6 +35,7 @@ def test_several_folders_make_one_board(cli: Cli, tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--price-per-hour", "-1"], "--price-per-hour must be above 0"),
+        (["--price-per-hour", "inf"], "--price-per-hour must be above 0"),
         (["--measure", "AP"], "has no AP"),
         (["--baseline", "nobody"], "no system is called 'nobody'"),
     ],
