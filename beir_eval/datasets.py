@@ -17,6 +17,7 @@ __all__ = [
     "Fit",
     "Judgement",
     "check_fit",
+    "collection_files",
     "judged_queries",
     "load_collection",
     "make_collection",
@@ -26,6 +27,9 @@ __all__ = [
 
 # Up to nine digits, as trec_eval keeps grades in 32 bits.
 _GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
+
+_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz", "corpus.jsonl.zst")
+_QUERIES = ("queries.jsonl", "queries.jsonl.gz", "queries.jsonl.zst", "queries.tsv")
 
 _HEADERS = ("query-id", "query_id", "qid")
 
@@ -132,6 +136,18 @@ def judged_queries(folder: Path, split: str) -> list[Query]:
     return [query for query in read_queries(_queries_file(folder)) if query.id in qrels]
 
 
+def collection_files(folder: Path, split: str = "test") -> dict[str, Path]:
+    """What a folder in BEIR's layout is read from, or would be: corpus, queries and judgements.
+
+    The corpus is the folder where it has none of BEIR's files, and others hold its documents.
+    """
+    return {
+        "corpus": _first(folder, _CORPUS) or folder,
+        "queries": _first(folder, _QUERIES) or folder / _QUERIES[0],
+        "judgements": folder / "qrels" / f"{split}.tsv",
+    }
+
+
 def query_ids(folder: str | Path) -> set[str]:
     """The ids of all queries of a folder in BEIR's layout, judged or not."""
     return {query.id for query in read_queries(_queries_file(Path(folder)))}
@@ -207,10 +223,14 @@ def _qrels_file(folder: Path, split: str) -> Path:
 
 
 def _queries_file(folder: Path) -> Path:
-    for name in ("queries.jsonl", "queries.jsonl.gz", "queries.jsonl.zst", "queries.tsv"):
-        if (folder / name).is_file():
-            return folder / name
+    if found := _first(folder, _QUERIES):
+        return found
     raise CollectionError(f"{folder}: no queries.jsonl here")
+
+
+def _first(folder: Path, names: Iterable[str]) -> Path | None:
+    """The first of these files that is there."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _judgements(path: Path, problems: list[str]) -> Iterator[Judgement]:

@@ -12,102 +12,37 @@ from typing import Any
 
 import orjson
 
-from retrieval.beir_eval.catalogue import CatalogueDocuments, catalogued_query_ids, load_catalogued
-from retrieval.beir_eval.datasets import Collection, check_fit, load_collection, query_ids
+from retrieval.beir_eval.datasets import Collection, check_fit
 from retrieval.beir_eval.evaluation import SystemResult, write_results
 from retrieval.beir_eval.exchange import read_checked, score_run
 from retrieval.beir_eval.measures import parse_measures
 from retrieval.beir_eval.runs import Ties
-from retrieval.beir_eval.suites import MODELS, DatasetEntry, SystemEntry
+from retrieval.beir_eval.suites import DatasetEntry, SystemEntry
 from retrieval.corpus import read_documents
 from retrieval.describing import machine
 from retrieval.encoders.dense import load_encoder
 from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import ArtifactMissingError, InputError
 from retrieval.evaluating.costs import BuildTime
+from retrieval.evaluating.inputs import Stamp, stamp_of
+from retrieval.evaluating.places import Place
 from retrieval.evaluating.running import evaluate, index_for
-from retrieval.files import sha256_of, write_whole
+from retrieval.files import write_whole
 from retrieval.fusion import FUSIONS
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
-from retrieval.indexing import Corpus, Index, LexicalOptions, LuceneOptions
+from retrieval.indexing import Index, LexicalOptions, LuceneOptions
 from retrieval.pipeline import ROUTED, Retriever, parse_using, routed_stages
 from retrieval.protocols import Progress, SparseEncoder
 from retrieval.rerank.loading import load_reranker
-from retrieval.rerank.router_files import RouterManifest, SystemsManifest, read_router
+from retrieval.rerank.router_files import ROUTER, RouterManifest, SystemsManifest, read_router
 from retrieval.reranking import Reranking
 from retrieval.routing import ExpertRouter
 from retrieval.system_routing import open_router
 from retrieval.vectors import StoredQueries, VectorFile
 
-__all__ = ["Cell", "IndexJob", "Place", "Recipe", "recipe_of"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a suite's data are and its results go, and how it uses the machine.
-
-    Attributes:
-        out: its folder.
-        data: what folders and files that it names are relative to.
-        models: what `{models}` stands for in it, absolute.
-        device: torch's device for models; None takes the best there is.
-        threads: cores for each process; None takes all there are.
-        overwrite: replace indexes and results of other settings.
-        restart: discard what interrupted builds left.
-        skip: leave out judgements that do not fit, and do not stop.
-    """
-
-    out: Path
-    data: Path
-    models: Path | None = None
-    device: str | None = None
-    threads: int | None = None
-    overwrite: bool = False
-    restart: bool = False
-    skip: bool = False
-
-    def collection(self, dataset: DatasetEntry) -> Collection:
-        """The queries and judgements of a data set, under the suite's name for it."""
-        on_error = "skip" if self.skip else "stop"
-        if dataset.id:
-            return load_catalogued(dataset.id, dataset.name, on_error=on_error)
-        assert dataset.folder
-        found = load_collection(self.data / dataset.folder, dataset.split, on_error=on_error)
-        return replace(found, name=dataset.name)
-
-    def query_ids(self, dataset: DatasetEntry) -> set[str]:
-        """The ids of all its queries, judged or not."""
-        if dataset.id:
-            return catalogued_query_ids(dataset.id)
-        assert dataset.folder
-        return query_ids(self.data / dataset.folder)
-
-    def documents(self, dataset: DatasetEntry) -> Corpus:
-        """Its documents, which can be read again and again."""
-        if dataset.id:
-            return CatalogueDocuments(dataset.id)
-        assert dataset.folder
-        return self.data / dataset.folder
-
-    def file(self, path: str, dataset: DatasetEntry) -> Path:
-        """A file that belongs to a data set."""
-        return self.data / self._filled(path, dataset)
-
-    def model(self, name: str, dataset: DatasetEntry) -> str:
-        """A model's name, or its folder, which may be among the data.
-
-        Raises:
-            InputError: it is among the models of `{models}`, and is not there.
-        """
-        path = self.file(name, dataset)
-        if MODELS in name and not path.is_dir():
-            raise InputError(f"no model at {path}", hint="make it, or name another folder: --models DIR")
-        return str(path) if path.is_dir() else self._filled(name, dataset)
-
-    def _filled(self, text: str, dataset: DatasetEntry) -> str:
-        return text.replace(MODELS, str(self.models)).replace("{dataset}", dataset.name)
+__all__ = ["Cell", "IndexJob", "Recipe", "recipe_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +67,11 @@ class Recipe:
         return f"{parts}-{sha256(orjson.dumps(asdict(self))).hexdigest()[:10]}"
 
 
+# Of a system: what names a model, and what names a file.
+_MODELS = ("dense", "query_encoder", "sparse", "rerank")
+_FILES = ("sparse_vectors", "query_vectors", "run")
+
+# Of an index' parts.
 _LEXICAL = ("lexical_engine", "bm25", "language")
 _SPARSE = ("sparse", "sparse_vectors", "precision", "runtime", "batch_tokens")
 _DENSE = ("dense", "dimensions", "precision", "runtime", "batch_tokens")
@@ -180,9 +120,9 @@ def recipe_of(system: SystemEntry, dataset: DatasetEntry, place: Place) -> Recip
 def _router_of(system: SystemEntry, dataset: DatasetEntry, place: Place) -> RouterManifest | None:
     """What a system's router is; all models that it names have been looked for."""
     try:
-        for name in (system.dense, system.query_encoder, system.sparse, system.rerank):
-            if name:
-                place.model(name, dataset)
+        for name in _MODELS:
+            if model := getattr(system, name):
+                place.model(model, dataset)
         return read_router(place.file(system.router, dataset)) if system.router else None
     except (InputError, ArtifactMissingError) as error:
         raise InputError(f"system {system.name!r} on {dataset.name}: {error}", hint=error.hint) from error
@@ -279,16 +219,26 @@ class Cell:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """All that decides its figures, beside the data; of a given run its content."""
-        digest = sha256_of(self.place.file(self.system.run, self.dataset)) if self.system.run else None
+        """All that decides its figures, beside what it is measured on."""
         return {
             "dataset": self.dataset.model_dump(mode="json", exclude_defaults=True),
             "system": self.system.model_dump(mode="json", exclude_defaults=True, exclude={"datasets"}),
             "measures": list(self.measures),
             "k": self.k,
             "ties": self.ties,
-            **({"run": digest} if digest else {}),
         }
+
+    @property
+    def inputs(self) -> dict[str, Stamp | None]:
+        """What stands for the collection and for what the system names; a model of a hub is known by its name alone."""
+        system, place = self.system, self.place
+        paths = {name: place.file(value, self.dataset) for name in _FILES if (value := getattr(system, name))}
+        for name in _MODELS:
+            if (value := getattr(system, name)) and (path := place.file(value, self.dataset)).is_dir():
+                paths[name] = path
+        if system.router:
+            paths["router"] = place.file(system.router, self.dataset) / ROUTER  # it holds digests of its other files
+        return {**place.stamps(self.dataset), **{name: stamp_of(path) for name, path in paths.items()}}
 
     def run(self, progress: Progress) -> None:
         """Search, measure and write."""
@@ -297,6 +247,7 @@ class Cell:
         environment = {
             **machine(),
             "suite": self.asked,
+            "inputs": self.inputs,
         }
         write_results(self.folder, collection, [replace(result, name=self.system.name)], environment)
 

@@ -16,7 +16,10 @@ import orjson
 from retrieval.beir_eval.results import RESULTS, read_results
 from retrieval.beir_eval.suites import Suite
 from retrieval.errors import ArtifactExistsError, RetrievalError
-from retrieval.evaluating.cells import Cell, IndexJob, Place, Recipe, recipe_of
+from retrieval.evaluating.cells import Cell, IndexJob, Recipe, recipe_of
+from retrieval.evaluating.inputs import changes
+from retrieval.evaluating.places import Place
+from retrieval.index.storage.lock import WriterLock
 from retrieval.protocols import Progress, silent
 
 __all__ = ["cells_of", "run_suite"]
@@ -74,15 +77,23 @@ def run_suite(
         on_cell: told of each cell that is done, and whether it was run now.
 
     Raises:
-        ArtifactExistsError: results of other settings are there, and `overwrite` is not set.
+        ArtifactExistsError: results of other settings, data or models are there, and `overwrite` is not set.
+        ArtifactLockedError: another process runs a suite into the same folder.
         RetrievalError: what the first cell that failed came upon, once all others are done.
     """
-    finished = [cell for cell in cells if is_finished(cell)]
-    for cell in finished:
-        on_cell(cell, False)
-    schedule = _Schedule.of([cell for cell in cells if cell not in finished])
-    done = len(finished)
-    progress("cells", done, len(cells))
+    out = cells[0].place.out
+    out.mkdir(parents=True, exist_ok=True)
+    with WriterLock(out):
+        finished = [cell for cell in cells if is_finished(cell)]
+        for cell in finished:
+            on_cell(cell, False)
+        _run([cell for cell in cells if cell not in finished], len(finished), jobs, progress, on_cell)
+
+
+def _run(cells: list[Cell], done: int, jobs: int, progress: Progress, on_cell: Callable[[Cell, bool], None]) -> None:
+    """Run cells, of which there are `done` more."""
+    total, schedule = done + len(cells), _Schedule.of(cells)
+    progress("cells", done, total)
     with _listening(progress) as tell, ThreadPoolExecutor(jobs) as hands:
         running: dict[Future[None], Job] = {}
         while schedule.ready or running:
@@ -95,22 +106,27 @@ def run_suite(
                 if isinstance(job, Cell) and future.exception() is None:
                     done += 1
                     on_cell(job, True)
-                    progress("cells", done, len(cells))
+                    progress("cells", done, total)
     schedule.report()
 
 
 def is_finished(cell: Cell) -> bool:
-    """Whether a cell's results are there; an error if they are of other settings, unless they may be replaced."""
+    """Whether a cell's results are there; an error if they are of other settings, data or models than these now.
+
+    With `overwrite` they are not finished.
+    """
     if not (cell.folder / RESULTS).is_file():
         return False
-    there = read_results(cell.folder).environment.get("suite")
-    if there == orjson.loads(orjson.dumps(cell.asked)):
+    environment = read_results(cell.folder).environment
+    if environment.get("suite") != orjson.loads(orjson.dumps(cell.asked)):
+        other = "results of other settings"
+    elif changed := changes(environment.get("inputs", {}), cell.inputs):
+        other = f"measured before these changed: {', '.join(changed)}"
+    else:
         return True
-    if not cell.place.overwrite:
-        raise ArtifactExistsError(
-            f"{cell.folder}: results of other settings", hint="name another --out, or replace them: --overwrite"
-        )
-    return False
+    if cell.place.overwrite:
+        return False
+    raise ArtifactExistsError(f"{cell.folder}: {other}", hint="name another --out, or replace them: --overwrite")
 
 
 @dataclass

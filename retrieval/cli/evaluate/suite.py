@@ -11,7 +11,8 @@ from retrieval.beir_eval.suites import Suite, read_suite
 from retrieval.cli.console import print_json, print_table, progress, say
 from retrieval.cli.options import OnErrorName
 from retrieval.errors import InputError
-from retrieval.evaluating.cells import Cell, Place
+from retrieval.evaluating.cells import Cell
+from retrieval.evaluating.places import Place
 from retrieval.evaluating.suites import cells_of, run_suite
 
 __all__ = ["JobsOption", "ModelsOption", "RootOption", "run_file"]

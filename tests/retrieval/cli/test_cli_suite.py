@@ -1,6 +1,7 @@
 """Suites as a user runs them: each cell in a process of its own."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from retrieval.index.storage.lock import WriterLock
 from retrieval.rerank.router_files import System, SystemsManifest, write_router
 from retrieval.system_routing import FEATURES
 from tests.rerank.making import write_cross_encoder
@@ -151,12 +153,49 @@ def test_results_of_other_settings_are_not_taken_for_these(cli: Cli, data: Path,
     """Nor is a run whose file has changed; --overwrite replaces them."""
     out = tmp_path / "out"
     cli("eval", "run", suite(data, SETS, THEIRS), "--out", out)
-    (data / "night.trec").write_text("q1 Q0 a 1 1.0 x\n")
-    refused = cli("eval", "run", data / "suite.toml", "--out", out)
+    refused = cli("eval", "run", suite(data, SETS, "keep_self = true\n", THEIRS), "--out", out)
     assert refused.code == 1
     assert "results of other settings\nhint: name another --out, or replace them: --overwrite\n" in refused.err
+    (data / "night.trec").write_text("q1 Q0 a 1 1.0 x\n")
+    refused = cli("eval", "run", suite(data, SETS, THEIRS), "--out", out)
+    assert refused.code == 1
+    assert "theirs: measured before these changed: run (48 bytes then, 16 now)\nhint: name another" in refused.err
     assert cli("eval", "run", data / "suite.toml", "--out", out, "--overwrite").code == 0
     assert cell(out, "theirs")["systems"][0]["measures"]["R@10"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("corpus.jsonl", b"{}", "corpus ("),
+        ("queries.jsonl", None, "queries (not there now)"),
+        ("qrels/test.tsv", b"q1\ta\t1\nq2\tb\t2\n", "judgements (other content)"),
+    ],
+)
+def test_a_collection_that_has_changed_is_noticed(
+    cli: Cli, data: Path, tmp_path: Path, file: str, content: bytes | None, told: str
+) -> None:
+    """By the size and content of its files, before anything runs; what was measured stays as it is."""
+    out, path = tmp_path / "out", data / "data" / file
+    cli("eval", "run", suite(data, SETS, THEIRS), "--out", out)
+    before = (out / "cells" / "night" / "theirs" / "results.json").read_bytes()
+    path.unlink()
+    if content:
+        path.write_bytes(content)
+    refused = cli("eval", "run", data / "suite.toml", "--out", out)
+    assert refused.code == 1
+    assert told in refused.err
+    assert (out / "cells" / "night" / "theirs" / "results.json").read_bytes() == before
+
+
+def test_one_suite_at_a_time_writes_to_a_folder(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """Another is told who is at work."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with WriterLock(out):
+        answer = cli("eval", "run", suite(data, SETS, THEIRS), "--out", out)
+    assert answer.code == 1
+    assert f"error: {out} is being written by process {os.getpid()} on " in answer.err
 
 
 MODELS = """

@@ -5,7 +5,8 @@ import pytest
 
 from retrieval.beir_eval.suites import Suite
 from retrieval.errors import InputError
-from retrieval.evaluating.cells import Place, stages_of
+from retrieval.evaluating.cells import stages_of
+from retrieval.evaluating.places import Place
 from retrieval.evaluating.suites import cells_of
 from retrieval.rerank.router_files import System, SystemsManifest, write_router
 
