@@ -8,13 +8,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from retrieval.encoders.layout import read_json, token_limit
+from retrieval.encoders.layout import is_classifier, read_json, token_limit
 from retrieval.encoders.models import model_name, quiet, snapshot
 from retrieval.encoders.neural.side import auto, load_tokenizer, new_folder
 from retrieval.errors import InputError, ModelError
 from retrieval.rerank.neural.pairs import Pair, in_float32, in_sums, in_windows
 
-__all__ = ["CrossEncoder", "has_head"]
+__all__ = ["CrossEncoder"]
 
 _KIND = "AutoModelForSequenceClassification"
 _WANTED = "a sequence-classification model of one label or two"
@@ -140,7 +140,7 @@ class CrossEncoder(nn.Module):
     @classmethod
     def for_training(cls, source: str, name: str | None = None, device: str | None = None, *, seed: int = 0) -> Self:
         """A cross-encoder as `load` reads it; an encoder that is none gets a new head, see `from_encoder`."""
-        if has_head(source):
+        if is_classifier(source):
             return cls.load(source, name, device)
         return cls.from_encoder(source, name, device, seed=seed)
 
@@ -241,13 +241,6 @@ class CrossEncoder(nn.Module):
     def _tokens(self, pairs: Sequence[Pair], limit: int, **how: Any) -> dict[str, Tensor]:
         queries, passages = [query for query, _ in pairs], [passage for _, passage in pairs]
         return dict(self.tokenizer(queries, passages, max_length=limit, return_tensors="pt", **how))
-
-
-def has_head(source: str) -> bool:
-    """Whether a model says that it is one of sequence classification, and no plain encoder."""
-    folder, _ = snapshot(source)
-    named = read_json(folder / "config.json").get("architectures") or []
-    return any(name.endswith("ForSequenceClassification") for name in named)
 
 
 def _check(model: Any, tokenizer: Any, name: str) -> None:

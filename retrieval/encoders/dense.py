@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.models import check_card, locate, model_name, quiet, use_of, weights_digest
+from retrieval.encoders.layout import is_classifier
+from retrieval.encoders.models import check_card, locate, model_name, quiet, snapshot, use_of, weights_digest
 from retrieval.encoders.runtimes.bodies import Body, body_of, example_of
 from retrieval.encoders.runtimes.openvino_body import OpenVinoBody
 from retrieval.encoders.runtimes.pipeline import run_model
@@ -207,11 +208,16 @@ def _load(source: str, name: str, choice: Choice) -> Any:
         raise MissingExtraError("sentence-transformers", "models", "encoding") from error
     try:
         with quiet():
-            return SentenceTransformer(source, device=choice.device, model_kwargs=_attention(choice)).eval()
+            model = SentenceTransformer(source, device=choice.device, model_kwargs=_attention(choice)).eval()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelError(
             f"model {name!r} cannot be loaded: {error}", hint="name a local folder, a Hugging Face id, or minilm"
         ) from error
+    if is_classifier(source) and not (snapshot(source)[0] / "modules.json").is_file():
+        raise ModelError(
+            f"model {name!r} is a cross-encoder, which gives a text no vector", hint="it reranks: --rerank MODEL"
+        )
+    return model
 
 
 def _attention(choice: Choice) -> dict[str, str]:

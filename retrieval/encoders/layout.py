@@ -13,7 +13,18 @@ from typing import Any, Literal
 from retrieval.encoders.models import locate, snapshot
 from retrieval.errors import ModelError
 
-__all__ = ["OURS", "SIDES", "Layout", "Part", "is_sparse", "language_model", "read_json", "read_layout", "token_limit"]
+__all__ = [
+    "OURS",
+    "SIDES",
+    "Layout",
+    "Part",
+    "is_classifier",
+    "is_sparse",
+    "language_model",
+    "read_json",
+    "read_layout",
+    "token_limit",
+]
 
 SIDES = ("query", "document")
 # Written where sentence-transformers' own files have no word for a part.
@@ -147,6 +158,13 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ModelError(f"{path} cannot be read ({error})", hint="put the model's folder back as it was") from error
     return values
+
+
+def is_classifier(model: str) -> bool:
+    """Whether a model says that it is one of sequence classification, as cross-encoders are, and no plain encoder."""
+    folder, _ = snapshot(model)
+    named = read_json(folder / "config.json").get("architectures") or []
+    return any(name.endswith("ForSequenceClassification") for name in named)
 
 
 def is_sparse(model: str) -> bool:

@@ -242,10 +242,10 @@ def _is_dual(settings: DenseSettings) -> bool:
 
 def _check_taught(settings: RankerSettings) -> None:
     """An error where a head that is drawn at random would teach the retriever from the first step on."""
-    from retrieval.rerank.neural.cross_encoder import has_head
+    from retrieval.encoders.layout import is_classifier
 
     teaches = isinstance(settings, Ar2Settings | RocketQaSettings)
-    if teaches and not settings.ranker_warmup and not has_head(settings.ranker):
+    if teaches and not settings.ranker_warmup and not is_classifier(settings.ranker):
         raise InputError(
             f"the ranker {settings.ranker!r} gets a new head, which knows nothing and would teach",
             hint="--ranker-warmup STEPS trains it alone first; or name a cross-encoder",

@@ -7,6 +7,7 @@ import pytest
 from retrieval.encoders.dense import DenseEncoder, load_encoder
 from retrieval.encoders.models import locate, model_name
 from retrieval.errors import ModelError
+from tests.rerank.making import write_cross_encoder
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
 
@@ -23,6 +24,13 @@ def test_vectors_equal_sentence_transformers(tiny_model: Path) -> None:
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
     assert sum(told) == len(TEXTS)
     assert vectors.dtype == np.float32
+
+
+def test_a_cross_encoder_is_refused(tmp_path: Path) -> None:
+    """It would be loaded as its body, with a mean that nobody trained."""
+    with pytest.raises(ModelError, match="is a cross-encoder") as error:
+        load_encoder(str(write_cross_encoder(tmp_path / "cross")), device="cpu")
+    assert error.value.hint == "it reranks: --rerank MODEL"
 
 
 def test_the_card_tells_what_decides_the_vectors(tiny_model: Path) -> None:
