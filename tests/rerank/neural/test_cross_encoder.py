@@ -182,7 +182,7 @@ def test_what_has_no_classification_head_is_refused(make_cross: Make, tmp_path: 
     for folder in (causal, make_cross("masked", kind="BertForMaskedLM"), make_cross("bare", kind="BertModel")):
         with pytest.raises(ModelError, match="has no classification head") as caught:
             CrossEncoder.load(str(folder))
-        assert "from_encoder" in str(caught.value.hint)
+        assert "retrieval train cross-encoder" in str(caught.value.hint)
 
 
 def test_models_that_are_no_cross_encoder_are_refused(make_cross: Make, tmp_path: Path) -> None:
