@@ -335,11 +335,19 @@ def test_a_tokenizer_of_another_model_is_an_error(dense: Path, tmp_path: Path) -
         DualEncoder.load(str(tmp_path / "broken"))
 
 
+class Lists(RankedRecipe[RankerSettings]):
+    """What methods with ranked lists share, and no method."""
+
+    def loss(self, batch: Any, step: int) -> Any:
+        """Is not asked for."""
+        raise NotImplementedError
+
+
 def test_lists_are_scored_in_float32_in_a_run_of_half_precision(collection: Path, run: Path, dense: Path) -> None:
     """A bfloat16 cosine over .05 would be wrong by tenths."""
     data, _ = read_data([collection], DataSettings(negatives=[run]), 0)
     encoder, settings = DualEncoder.load(str(dense), device="cpu").eval(), RankerSettings(batch=4, document_length=16)
-    ranked, plain = RankedRecipe(encoder, data, settings, ranker=None), DenseRecipe(encoder, data, settings)
+    ranked, plain = Lists(encoder, data, settings, ranker=None), DenseRecipe(encoder, data, settings)
     step = ranked.batch(0, 0, 1)
     queries, documents = [e.query for e in step.batch.examples], [data.texts[row] for row in step.batch.rows]
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
