@@ -243,7 +243,7 @@ def test_models_of_another_kind_are_refused(make_cross: Callable[..., Path], tin
     for folder in (make_cross(), tiny_model):
         with pytest.raises(ModelError, match="is no set-encoder") as caught:
             SetEncoder.load(str(folder))
-        assert "from_encoder" in str(caught.value.hint)
+        assert "retrieval train set-encoder" in str(caught.value.hint)
     wrong = {"backbone_model_type": "t5", "pooling_strategy": "mean", "num_hidden_layers": 4}
     for (key, value), reason in zip(wrong.items(), ("of 't5'", "pooling_strategy 'mean'", "not whole"), strict=True):
         with pytest.raises(ModelError, match=reason):
