@@ -343,6 +343,23 @@ class Lists(RankedRecipe[RankerSettings]):
         raise NotImplementedError
 
 
+def test_beside_a_list_stand_the_other_documents_of_the_batch(collection: Path, run: Path, dense: Path) -> None:
+    """But for those that are in it, wherever they came from, and for what is known to be relevant."""
+    data, _ = read_data([collection], DataSettings(negatives=[run]), 0)
+    encoder = DualEncoder.load(str(dense), device="cpu").eval()
+    ranked = Lists(encoder, data, RankerSettings(batch=4, negatives_per_query=2, document_length=16), ranker=None)
+    step = ranked.batch(0, 0, 1)
+    with torch.no_grad():
+        (alone, _), (scores, _) = (ranked.scored(step, retriever=True, beside=also) for also in (False, True))
+    assert torch.equal(scores[:, :3], alone)
+    rows = step.batch.rows
+    for place, example in enumerate(step.batch.examples):
+        own = {rows[place], *rows[4 + 2 * place : 6 + 2 * place]}
+        left_out = [row in own or row in example.positives for row in rows]
+        assert (scores[place, 3:] == -torch.inf).tolist() == left_out
+    assert torch.isfinite(scores[:, 3:]).any()
+
+
 def test_lists_are_scored_in_float32_in_a_run_of_half_precision(collection: Path, run: Path, dense: Path) -> None:
     """A bfloat16 cosine over .05 would be wrong by tenths."""
     data, _ = read_data([collection], DataSettings(negatives=[run]), 0)

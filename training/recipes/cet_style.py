@@ -4,7 +4,8 @@ The idea is that of Cai et al., "Hard negatives or false negatives: correcting p
 models" (CIKM 2022). Losses, schedule and the selection model are this project's own, see
 `retrieval.training.losses.coupled`; it does not reproduce the paper. The selection model says how likely a pool of
 lexical search would have held a document, from features of the texts alone. Both models learn at every step, each from
-weights by the other as it then is, which carry no gradient.
+weights by the other as it then is, which carry no gradient. A dual encoder has the batch's other documents in its
+softmax as well, uncorrected: from lists of hard negatives alone it unlearns how to tell all others apart.
 """
 
 import re
@@ -146,9 +147,10 @@ class CetStyleRecipe(RankedRecipe[CetSettings]):
         """Of relevance, corrected by selection, and of selection, corrected by relevance."""
         s, found = self._settings, batch.batch
         is_cross = s.relevance == "cross"
-        by_retriever, by_ranker = self.scored(batch, retriever=not is_cross, ranker=is_cross)
-        relevance = by_ranker if is_cross else by_retriever
+        by_retriever, by_ranker = self.scored(batch, retriever=not is_cross, ranker=is_cross, beside=True)
+        scores = by_ranker if is_cross else by_retriever
         rows = found.own(torch.tensor(found.rows).expand(len(found.examples), -1))
+        relevance = scores[:, : rows.shape[1]]
         features = [self._features.of(e.query, own) for e, own in zip(found.examples, rows.tolist(), strict=True)]
         selection: Tensor = self._selection(torch.stack(features).to(relevance.device))
         absent = relevance == -torch.inf
@@ -163,7 +165,7 @@ class CetStyleRecipe(RankedRecipe[CetSettings]):
             of_selection = cet_style_propensity(relevance, reference, clip=clip)
             self._keep_lowest(found, rows, weights.masked_fill(absent, 1.0))
         parts = {
-            "relevance": cet_style_loss(relevance, of_relevance, weights),
+            "relevance": cet_style_loss(scores, of_relevance, _extended(weights, scores)),
             "selection": cet_style_loss(selection, of_selection),
         }
         figures = {"first": first(relevance), "weight": weights[:, 1:].mean().item(), **_histogram(weights[:, 1:])}
@@ -190,6 +192,11 @@ class CetStyleRecipe(RankedRecipe[CetSettings]):
             query = " ".join(example.query.split())
             lines.append(f"{weight:.4f}\t{example.id}\t{query}\t{self.data.ids[row]}\t{text[:300]}")
         write_whole(path, ("\n".join(lines) + "\n").encode())
+
+
+def _extended(weights: Tensor, scores: Tensor) -> Tensor:
+    """(b, n) of (b, 1 + k): what stands beside the lists counts whole, as no retriever thought that it was relevant."""
+    return torch.cat([weights, torch.ones_like(scores[:, weights.shape[1] :])], dim=1)
 
 
 def _histogram(weights: Tensor) -> dict[str, float]:

@@ -90,11 +90,14 @@ class RankedRecipe(DualRecipe[R]):
         """Whether the ranker still learns alone."""
         return step < self._settings.ranker_warmup
 
-    def scored(self, batch: Step, *, retriever: bool = False, ranker: bool = False) -> tuple[Tensor, Tensor]:
+    def scored(
+        self, batch: Step, *, retriever: bool = False, ranker: bool = False, beside: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """(b, 1 + k) scores of each query's own list by those that are asked for; the other's are empty.
 
         The retriever's are divided by the temperature. A document that is known to be relevant and is not the list's
-        positive has -inf.
+        positive has -inf. With `beside` the retriever's are (b, 1 + k + b + b * k): all documents of the batch stand
+        beside the list, those that are in it with -inf.
         """
         found = batch.batch
         documents = [self.data.texts[row] for row in found.rows]
@@ -108,8 +111,11 @@ class RankedRecipe(DualRecipe[R]):
         by_retriever, by_ranker = empty, empty
         if retriever:
             asked, answers = collected(parts, places, vectors, batch)
-            by_retriever = found.own(inner_products(asked, answers)) / self.temperature
-            by_retriever = by_retriever.masked_fill(known.to(by_retriever.device), -torch.inf)
+            everyone = inner_products(asked, answers) / self.temperature
+            by_retriever = found.own(everyone).masked_fill(known.to(everyone.device), -torch.inf)
+            if beside:
+                others = everyone.masked_fill((found.known | _listed(found)).to(everyone.device), -torch.inf)
+                by_retriever = torch.cat([by_retriever, others], dim=1)
         if ranker:
             mine = in_order(scores, order).view(own, -1)
             by_ranker = gathered(mine, len(found.examples), batch.rank, batch.world)
@@ -131,6 +137,13 @@ class RankedRecipe(DualRecipe[R]):
         _, scores = self.scored(batch, ranker=True)
         total = ranker_loss(scores)
         return StepLoss(total, {"ranker": total.item()}, {"ranker_first": first(scores)})
+
+
+def _listed(batch: Batch) -> Tensor:
+    """(b, b + b * k) bool: which of the batch's documents stand in a query's own list, wherever they came from."""
+    rows = torch.tensor(batch.rows)
+    own = batch.own(rows.expand(len(batch.examples), -1))
+    return (rows[None, :, None] == own[:, None]).any(dim=2)
 
 
 def first(scores: Tensor) -> float:
