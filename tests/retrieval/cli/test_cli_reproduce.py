@@ -75,11 +75,11 @@ def test_chosen_conditions_that_hold_are_exit_0(cli: Cli, file: Path, tmp_path: 
 
 def test_the_figures_of_this_repository_are_reproduced(cli: Cli, shared_data: Path, tmp_path: Path) -> None:
     """Those that need no model; and of the same runs pytrec_eval has the same values, query by query, to 1e-9."""
-    chosen = ("--only", "lexical-*", "--only", "runs-*")
+    chosen = ("--only", "lexical-*", "--only", "sparse-*", "--only", "runs-*")
     answer = cli("eval", "reproduce", FIGURES, "--data", shared_data, *chosen, "--out", tmp_path, "--json")
     assert answer.code == 0, answer.err
     assert {cell["verdict"] for cell in answer.json} == {"OK"}
-    assert len(answer.json) == 3 * 2 + 2 * 6
+    assert len(answer.json) == 3 * 2 + 3 + 2 + 2 * 6
     agree(shared_data / "scifact", "test", tmp_path / "lexical-scifact")
     agree(shared_data / "nfcorpus", "test", tmp_path / "lexical-nfcorpus")
     for year in ("dl19", "dl20"):
