@@ -61,6 +61,11 @@ class Recipe:
         return Recipe(**{part: mine[part] or theirs[part] for part in mine})
 
     @property
+    def parts(self) -> int:
+        """How many parts it has."""
+        return sum(settings is not None for settings in vars(self).values())
+
+    @property
     def name(self) -> str:
         """Of the index' folder: its parts, and a digest of their settings."""
         parts = "-".join(part for part, settings in vars(self).items() if settings)

@@ -35,9 +35,10 @@ def cells_of(suite: Suite, place: Place) -> list[Cell]:
     indexes: dict[str, list[Recipe]] = {}
     pairs = suite.cells()
     wanted = [recipe_of(system, dataset, place) for dataset, system in pairs]
-    for (dataset, _), recipe in zip(pairs, wanted, strict=True):
-        if recipe:
-            indexes[dataset.name] = _shared(indexes.get(dataset.name, []), recipe)
+    # Those of most parts first: what asks for one of them then finds it there, and none is made twice.
+    needed = [(dataset.name, recipe) for (dataset, _), recipe in zip(pairs, wanted, strict=True) if recipe]
+    for name, one in sorted(needed, key=lambda need: -need[1].parts):
+        indexes[name] = _shared(indexes.get(name, []), one)
     cells = []
     for (dataset, system), recipe in zip(pairs, wanted, strict=True):
         index = None

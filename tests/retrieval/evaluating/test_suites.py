@@ -39,6 +39,16 @@ def test_systems_share_an_index_wherever_one_serves_them() -> None:
     assert found[0].startswith("lexical-dense-")
 
 
+def test_no_part_is_made_twice_whatever_the_order_of_systems() -> None:
+    """What asks for one part searches the index of what asks for it and another."""
+    lexical = {"using": "lexical", "bm25": "anserini"}
+    dense = {"using": "dense", "dense": "minilm"}
+    both = {"using": "lexical+dense", "dense": "minilm"}
+    systems = [{"name": name, **system} for name, system in zip("abc", (lexical, dense, both), strict=True)]
+    found = folders(*systems)
+    assert found[1] == found[2] != found[0]
+
+
 def test_what_is_in_the_folder_of_models_is_there_or_is_named(tmp_path: Path) -> None:
     """With the system and the data set that want it, before anything runs; a router as well."""
     place = Place(out=tmp_path / "out", data=tmp_path, models=tmp_path / "models")
