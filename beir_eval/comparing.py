@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from retrieval.beir_eval.measures import measure as measure_run
 from retrieval.beir_eval.measures import parse_measures
-from retrieval.beir_eval.results import Results, read_results
-from retrieval.beir_eval.runs import Run, ranked, read_run
+from retrieval.beir_eval.results import Results, StoredSystem, read_results
+from retrieval.beir_eval.runs import Run, Ties, ranked, read_run
 from retrieval.beir_eval.significance import (
     ROUNDS,
     bootstrap_interval,
@@ -249,54 +249,101 @@ def _beginning(run: Run | None, query: str, depth: int) -> list[str] | None:
 
 
 def read_systems(
-    sources: Sequence[str], measures: Sequence[str], qrels: Mapping[str, Mapping[str, int]] | None = None
+    sources: Sequence[str],
+    measures: Sequence[str],
+    qrels: Mapping[str, Mapping[str, int]] | None = None,
+    *,
+    without_own: bool = False,
 ) -> list[Measured]:
     """Systems that were measured, with their runs; two of one name are told apart by their folders.
+
+    TREC runs are measured by the rules (depth, a query's own document, ties) of the results beside them.
 
     Args:
         sources: folders with a `results.json`; `FOLDER:SYSTEM` for one system of them; TREC runs.
         measures: ir-measures' names, for TREC runs.
         qrels: what TREC runs are measured by.
+        without_own: of TREC runs beside no results: leave out a document whose id is the query's own.
 
     Raises:
-        CollectionError: a source cannot be read, or results are of different collections.
+        CollectionError: a source cannot be read, or results are of different collections, or by different rules for a
+            query's own document.
         InputError: there is no such system, or a TREC run and no judgements.
     """
-    found: list[tuple[Path, Measured]] = []
+    stored: dict[str, tuple[Path, list[StoredSystem]]] = {}
     collections: dict[tuple[str, str], Path] = {}
     for source in sources:
-        path = Path(source)
-        if path.is_file():
-            found.append((path.parent, _measured_run(path, measures, qrels)))
+        if Path(source).is_file():
             continue
-        folder, _, name = (source, "", "") if path.is_dir() else source.rpartition(":")
+        folder, _, name = (source, "", "") if Path(source).is_dir() else source.rpartition(":")
         results = read_results(Path(folder or source))
         collections.setdefault((results.dataset, results.split), Path(folder))
-        found += [(Path(folder), system) for system in _stored(Path(folder), results, name)]
+        stored[source] = (Path(folder), _chosen(Path(folder), results, name))
     if len(collections) > 1:
         told = ", ".join(f"{dataset} {split} in {folder}" for (dataset, split), folder in collections.items())
         raise CollectionError(f"systems can be compared on one collection only; got {told}")
+    rules = _rules([system for _, systems in stored.values() for system in systems], without_own)
+    found: list[tuple[Path, Measured]] = []
+    for source in sources:
+        if source in stored:
+            there, systems = stored[source]
+            found += [(there, _stored(there, system)) for system in systems]
+        else:
+            found.append((Path(source).parent, _measured_run(Path(source), measures, qrels, rules)))
     return _told_apart(found)
 
 
-def _measured_run(path: Path, measures: Sequence[str], qrels: Mapping[str, Mapping[str, int]] | None) -> Measured:
+@dataclass(frozen=True, kw_only=True)
+class _Rules:
+    """By which a run is measured; `k` None takes all of it."""
+
+    k: int | None = None
+    without_own: bool
+    ties: Ties = "descending"
+
+
+def _rules(systems: Sequence[StoredSystem], without_own: bool) -> _Rules:
+    """Those that all results have in common; imported ones say nothing of theirs."""
+    known = [system for system in systems if "without_own" in system.settings]
+    if not known:
+        return _Rules(without_own=without_own)
+    by_own = {system.settings["without_own"]: system.name for system in known}
+    if len(by_own) > 1:
+        raise CollectionError(
+            f"{by_own[True]} was measured without documents of a query's own id, {by_own[False]} with them",
+            hint="measure both in one way: with --keep-self, or without it",
+        )
+    ties = {system.settings.get("ties", "descending") for system in known}
+    first = known[0].settings
+    return _Rules(
+        k=first.get("k"), without_own=first["without_own"], ties=ties.pop() if len(ties) == 1 else "descending"
+    )
+
+
+def _measured_run(
+    path: Path, measures: Sequence[str], qrels: Mapping[str, Mapping[str, int]] | None, rules: _Rules
+) -> Measured:
     if qrels is None:
         raise InputError(f"{path}: a TREC run needs judgements", hint="give them: --qrels FILE, or --data FOLDER")
-    run = {query: ranked(hits, k=len(hits)) for query, hits in read_run(path, qrels).items()}
+    run = {
+        query: ranked(hits, k=rules.k or len(hits), without=query if rules.without_own else None, ties=rules.ties)
+        for query, hits in read_run(path, qrels).items()
+    }
     if not run:
         raise CollectionError(f"{path}: holds no hit of any judged query")
     return Measured(name=path.stem, per_query=measure_run(qrels, run, parse_measures(measures))[1], run=run)
 
 
-def _stored(folder: Path, results: Results, name: str) -> list[Measured]:
+def _chosen(folder: Path, results: Results, name: str) -> list[StoredSystem]:
     chosen = [system for system in results.systems if name in ("", system.name)]
     if not chosen:
         there = ", ".join(system.name for system in results.systems)
         raise InputError(f"{folder} holds no system {name!r}", hint=f"there are: {there}")
-    return [
-        Measured(name=system.name, per_query=system.per_query, run=_run_of(folder / f"{system.name}.trec"))
-        for system in chosen
-    ]
+    return chosen
+
+
+def _stored(folder: Path, system: StoredSystem) -> Measured:
+    return Measured(name=system.name, per_query=system.per_query, run=_run_of(folder / f"{system.name}.trec"))
 
 
 def _run_of(path: Path) -> Run | None:

@@ -87,10 +87,11 @@ def test_means_alone_cannot_be_compared() -> None:
         compare([system("base"), Measured(name="theirs", per_query={})], "AP")
 
 
-def stored(folder: Path, *names: str, dataset: str = "data") -> str:
+def stored(folder: Path, *names: str, dataset: str = "data", **settings: object) -> str:
     """A results.json of systems, and where."""
     folder.mkdir()
-    entry = {"measures": {"AP": 0.5}, "per_query": {"q1": {"AP": 0.4}, "q2": {"AP": 0.6}}, "cost": {}, "settings": {}}
+    per_query = {"q1": {"AP": 0.4}, "q2": {"AP": 0.6}}
+    entry = {"measures": {"AP": 0.5}, "per_query": per_query, "cost": {}, "settings": settings}
     content = {"dataset": dataset, "split": "test", "environment": {}}
     content["systems"] = [{"name": name, **entry} for name in names]
     (folder / "results.json").write_bytes(orjson.dumps(content))
@@ -108,6 +109,27 @@ def test_systems_come_from_folders_and_from_runs(tmp_path: Path) -> None:
     assert found[0].run is None
     assert found[1].run == found[3].run == {"q1": {"a": 2.0}}
     assert found[3].per_query == {"q1": {"AP": 1.0}, "q2": {"AP": 0.0}}
+
+
+def test_a_run_is_measured_by_the_rules_of_the_results_beside_it(tmp_path: Path) -> None:
+    """Depth, ties and a query's own document; beside none by what is asked for; results by two rules are refused."""
+    theirs = tmp_path / "theirs.trec"
+    theirs.write_text("q1 Q0 q1 1 9 t\nq1 Q0 a 2 5 t\nq1 Q0 b 3 5 t\nq1 Q0 c 4 1 t\n")
+    qrels = {"q1": {"a": 1}, "q2": {"b": 1}}
+    without = stored(tmp_path / "without", "x", without_own=True, k=2, ties="ascending")
+    kept = stored(tmp_path / "kept", "y", without_own=False, k=1000, ties="descending")
+
+    def hits(*beside: str, without_own: bool = False) -> list[str]:
+        *_, system = read_systems([*beside, str(theirs)], ["AP"], qrels, without_own=without_own)
+        assert system.run is not None
+        return list(system.run["q1"])
+
+    assert hits(without) == ["a", "b"]
+    assert hits(kept, without_own=True) == ["q1", "b", "a", "c"]
+    assert hits() == ["q1", "b", "a", "c"]
+    assert hits(without_own=True) == ["b", "a", "c"]
+    with pytest.raises(CollectionError, match="x was measured without documents of a query's own id, y with them"):
+        hits(without, kept)
 
 
 def test_sources_that_cannot_be_compared_are_named(tmp_path: Path) -> None:

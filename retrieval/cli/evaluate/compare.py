@@ -15,10 +15,10 @@ from retrieval.beir_eval.comparing import (
     largest_differences,
     read_systems,
 )
-from retrieval.beir_eval.datasets import load_collection, read_qrels
+from retrieval.beir_eval.datasets import Collection, check_fit, load_collection, read_qrels
 from retrieval.beir_eval.significance import ROUNDS
 from retrieval.cli.console import print_json, print_table
-from retrieval.cli.evaluate.options import MeasuresOption, SplitOption, split_measures
+from retrieval.cli.evaluate.options import KeepSelfOption, MeasuresOption, SplitOption, split_measures
 from retrieval.cli.options import JsonOption
 from retrieval.corpus import read_documents
 from retrieval.errors import InputError
@@ -57,9 +57,12 @@ def compare_systems(
         int, typer.Option(min=1, help="Sign flips of the randomisation test, if it cannot try all.")
     ] = ROUNDS,
     seed: Annotated[int, typer.Option(min=0, help="Of flips and draws.")] = 0,
+    keep_self: KeepSelfOption = False,
     json: JsonOption = False,
 ) -> None:
     """Compare systems that answered the same queries: tests, intervals, rank groups, and the queries that differ most.
+
+    TREC runs are measured by the rules of the results beside them: depth, ties, a document of the query's own id.
 
     Differences are the second system's value minus the first's.
     """
@@ -68,7 +71,8 @@ def compare_systems(
     names = split_measures(measures)
     collection = load_collection(data, split) if data else None
     judged = collection.qrels if collection else read_qrels(qrels) if qrels else None
-    found = read_systems(systems, names, judged)
+    without_own = not keep_self and data is not None and collection is not None and _has_own(systems, data, collection)
+    found = read_systems(systems, names, judged, without_own=without_own)
     settings: dict[str, Any] = {"alpha": alpha, "level": level, "rounds": rounds, "seed": seed}
     comparisons = [compare(found, name, **settings) for name in names]
     differences = largest_differences(found[0], found[1], names[0], count=queries, depth=depth)
@@ -82,6 +86,13 @@ def compare_systems(
         _show(comparison)
     for each in shown:
         _show_query(each, found, names[0])
+
+
+def _has_own(systems: Sequence[str], data: Path, collection: Collection) -> bool:
+    """Whether a document has a query's id; results know by themselves, so it is asked of runs beside none."""
+    if not all(Path(system).is_file() for system in systems):
+        return False
+    return bool(check_fit(collection, (document.id for document in read_documents(data))).own)
 
 
 def _texts(data: Path, differences: Sequence[Difference]) -> dict[str, str]:
