@@ -40,7 +40,7 @@ from retrieval.streams import windows
 from retrieval.types import Document
 from retrieval.vectors import VectorFile
 
-__all__ = ["SHARD_DOCUMENTS", "Job", "LexicalOptions", "stage"]
+__all__ = ["SHARD_DOCUMENTS", "Job", "LexicalOptions", "differences", "stage"]
 
 SHARD_DOCUMENTS = 65_536
 """Documents that are read before their work is made durable, if not _SHARD_CHARACTERS are reached sooner."""
@@ -349,7 +349,7 @@ def _journal(writer: ArtifactWriter, job: Job, *, restart: bool) -> Journal:
         if journal.settings == settings:
             return journal
         if journal.settings["job"] == "build" or journal.rows >= _WORTH_KEEPING:
-            raise _unfinished(writer, f"with other settings: {'; '.join(_differences(journal.settings, settings))}")
+            raise _unfinished(writer, f"with other settings: {'; '.join(differences(journal.settings, settings))}")
     writer.discard()
     writer.sweep()
     journal = Journal(settings=settings, segment=writer.new_segment())
@@ -367,11 +367,11 @@ def _unfinished(writer: ArtifactWriter, reason: str) -> UnfinishedBuildError:
     )
 
 
-def _differences(there: Any, here: Any, place: str = "") -> Iterator[str]:
+def differences(there: Any, here: Any, place: str = "") -> Iterator[str]:
     """Where two settings differ, in words."""
     if isinstance(there, dict) and isinstance(here, dict):
         for name in sorted({*there, *here}):
-            yield from _differences(there.get(name), here.get(name), f"{place}.{name}" if place else name)
+            yield from differences(there.get(name), here.get(name), f"{place}.{name}" if place else name)
     elif there != here:
         yield f"{place} was {_shown(there)}, is {_shown(here)}"
 

@@ -44,7 +44,18 @@ MAY_IMPORT = {
     "evaluating": WORDS
     | TEXTS
     | LISTS
-    | {"calibrating", "describing", "encoding", "index", "index_models", "encoders", "indexing", "pipeline", "rerank"}
+    | {
+        "building",
+        "calibrating",
+        "describing",
+        "encoding",
+        "index",
+        "index_models",
+        "encoders",
+        "indexing",
+        "pipeline",
+        "rerank",
+    }
     | {"beir_eval", "routing", "system_routing", "vectors"},
     "routers": WORDS
     | TEXTS

@@ -15,7 +15,8 @@ import orjson
 
 from retrieval.beir_eval.results import RESULTS, read_results
 from retrieval.beir_eval.suites import Suite
-from retrieval.errors import ArtifactExistsError, RetrievalError
+from retrieval.building import differences
+from retrieval.errors import ArtifactExistsError, CollectionError, RetrievalError
 from retrieval.evaluating.cells import Cell, IndexJob, Recipe, recipe_of
 from retrieval.evaluating.inputs import changes
 from retrieval.evaluating.places import Place
@@ -114,13 +115,19 @@ def _run(cells: list[Cell], done: int, jobs: int, progress: Progress, on_cell: C
 def is_finished(cell: Cell) -> bool:
     """Whether a cell's results are there; an error if they are of other settings, data or models than these now.
 
-    With `overwrite` they are not finished.
+    With `overwrite` they are not finished, nor are results that cannot be read.
     """
     if not (cell.folder / RESULTS).is_file():
         return False
-    environment = read_results(cell.folder).environment
-    if environment.get("suite") != orjson.loads(orjson.dumps(cell.asked)):
-        other = "results of other settings"
+    try:
+        environment = read_results(cell.folder).environment
+    except CollectionError as error:
+        if cell.place.overwrite:
+            return False
+        raise CollectionError(str(error), hint="name another --out, or replace them: --overwrite") from error
+    asked = orjson.loads(orjson.dumps(cell.asked))
+    if told := "; ".join(differences(environment.get("suite"), asked, "suite")):
+        other = f"results of other settings: {told}"
     elif changed := changes(environment.get("inputs", {}), cell.inputs):
         other = f"measured before these changed: {', '.join(changed)}"
     else:

@@ -150,18 +150,22 @@ def test_a_suite_that_is_killed_at_once_can_be_run_again_at_once(cli: Cli, data:
 
 
 def test_results_of_other_settings_are_not_taken_for_these(cli: Cli, data: Path, tmp_path: Path) -> None:
-    """Nor is a run whose file has changed; --overwrite replaces them."""
+    """What differs is told. Nor is a run whose file has changed, or a damaged file; --overwrite replaces them."""
     out = tmp_path / "out"
     cli("eval", "run", suite(data, SETS, THEIRS), "--out", out)
     refused = cli("eval", "run", suite(data, SETS, "keep_self = true\n", THEIRS), "--out", out)
     assert refused.code == 1
-    assert "results of other settings\nhint: name another --out, or replace them: --overwrite\n" in refused.err
+    assert "results of other settings: suite.dataset.keep_self was null, is true\nhint: name another" in refused.err
     (data / "night.trec").write_text("q1 Q0 a 1 1.0 x\n")
     refused = cli("eval", "run", suite(data, SETS, THEIRS), "--out", out)
     assert refused.code == 1
     assert "theirs: measured before these changed: run (48 bytes then, 16 now)\nhint: name another" in refused.err
     assert cli("eval", "run", data / "suite.toml", "--out", out, "--overwrite").code == 0
     assert cell(out, "theirs")["systems"][0]["measures"]["R@10"] == 0.5
+    (out / "cells" / "night" / "theirs" / "results.json").write_text("{")
+    refused = cli("eval", "run", data / "suite.toml", "--out", out)
+    assert (refused.code, "replace them: --overwrite" in refused.err) == (1, True)
+    assert cli("eval", "run", data / "suite.toml", "--out", out, "--overwrite").code == 0
 
 
 @pytest.mark.parametrize(
