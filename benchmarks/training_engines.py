@@ -99,7 +99,7 @@ class Ours:
         )
 
         def progress(what: str, done: int, total: int | None) -> None:
-            if what == "training":
+            if what.startswith("training"):  # and, behind a comma, how it goes
                 end()
 
         train(self._recipe(case.batch, begin), settings, out / "run", progress=progress)
