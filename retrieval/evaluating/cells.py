@@ -110,8 +110,9 @@ def recipe_of(system: SystemEntry, dataset: DatasetEntry, place: Place) -> Recip
     """What a system's index is made of; None where its answers are given.
 
     Raises:
-        InputError: see `stages_of`; or its model or router is not there.
+        InputError: see `stages_of`; or its model, its router or a file that it names is not there.
     """
+    _look_for_files(system, dataset, place)
     if system.run:
         return None
     router = _router_of(system, dataset, place)
@@ -120,6 +121,17 @@ def recipe_of(system: SystemEntry, dataset: DatasetEntry, place: Place) -> Recip
         stages = ("lexical", *(stage for stage in stages if stage != "lexical"))  # by which it chooses
     fields = {"lexical": _LEXICAL, "sparse": _SPARSE, "dense": _DENSE}
     return Recipe(**{part: tuple((name, getattr(system, name)) for name in fields[part]) for part in stages})
+
+
+def _look_for_files(system: SystemEntry, dataset: DatasetEntry, place: Place) -> None:
+    """Before anything runs: what is lacking would be told after hours of other cells."""
+    for name in ("run", "sparse_vectors", "query_vectors"):
+        named = getattr(system, name)
+        if named and not (path := place.file(named, dataset)).is_file():
+            raise InputError(
+                f"system {system.name!r} on {dataset.name}: no {name} at {path}",
+                hint="paths are relative to --data, or else to the suite",
+            )
 
 
 def _router_of(system: SystemEntry, dataset: DatasetEntry, place: Place) -> RouterManifest | None:

@@ -16,14 +16,15 @@ def suite(*systems: dict[str, Any]) -> Suite:
     return Suite.model_validate({"dataset": [{"name": "set", "folder": "set"}], "system": list(systems)})
 
 
-def folders(*systems: dict[str, Any]) -> list[str]:
+def folders(*systems: dict[str, Any], data: Path = Path("data")) -> list[str]:
     """The folder of the index that each system searches."""
-    place = Place(out=Path("out"), data=Path("data"))
+    place = Place(out=Path("out"), data=data)
     return [cell.index.folder.name if cell.index else "" for cell in cells_of(suite(*systems), place)]
 
 
-def test_systems_share_an_index_wherever_one_serves_them() -> None:
+def test_systems_share_an_index_wherever_one_serves_them(tmp_path: Path) -> None:
     """One holds every part that they want; another preset or model is another index; a run needs none."""
+    (tmp_path / "theirs.trec").touch()
     found = folders(
         {"name": "a", "using": "lexical"},
         {"name": "b", "using": "dense", "dense": "minilm"},
@@ -31,6 +32,7 @@ def test_systems_share_an_index_wherever_one_serves_them() -> None:
         {"name": "d", "using": "lexical", "bm25": "anserini"},
         {"name": "e", "using": "dense", "dense": "another"},
         {"name": "f", "run": "theirs.trec"},
+        data=tmp_path,
     )
     assert found[0] == found[1] == found[2]
     assert found[3] == found[4]
@@ -47,6 +49,19 @@ def test_no_part_is_made_twice_whatever_the_order_of_systems() -> None:
     systems = [{"name": name, **system} for name, system in zip("abc", (lexical, dense, both), strict=True)]
     found = folders(*systems)
     assert found[1] == found[2] != found[0]
+
+
+@pytest.mark.parametrize(
+    ("system", "reason"),
+    [
+        ({"run": "{dataset}.trec"}, "no run at data/set.trec"),
+        ({"using": "sparse", "sparse_vectors": "x", "query_vectors": "y"}, "no sparse_vectors at data/x"),
+    ],
+)
+def test_a_file_that_is_not_there_is_named_before_anything_runs(system: dict[str, Any], reason: str) -> None:
+    """With the system and the data set that want it."""
+    with pytest.raises(InputError, match=f"system 'a' on set: {reason}"):
+        folders({"name": "a", **system})
 
 
 def test_what_is_in_the_folder_of_models_is_there_or_is_named(tmp_path: Path) -> None:
