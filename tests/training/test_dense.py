@@ -20,10 +20,10 @@ from retrieval.learning.dense import METHODS, learn, read_data  # noqa: E402
 from retrieval.rerank.neural.cross_encoder import CrossEncoder  # noqa: E402
 from retrieval.training.dev import load_dev_set  # noqa: E402
 from retrieval.training.log import read_log  # noqa: E402
+from retrieval.training.recipes.cet_style import CetStyleRecipe  # noqa: E402
 from retrieval.training.recipes.dense import DenseRecipe, evaluator  # noqa: E402
-from retrieval.training.recipes.ranked import RankedRecipe  # noqa: E402
 from retrieval.training.recipes.rocketqa import RocketQaRecipe  # noqa: E402
-from retrieval.training.settings import DataSettings, RankerSettings, RocketQaSettings, TrainerSettings  # noqa: E402
+from retrieval.training.settings import CetSettings, DataSettings, RocketQaSettings, TrainerSettings  # noqa: E402
 from retrieval.training.trainer import Outcome  # noqa: E402
 
 OPTIMISING = TrainerSettings(steps=60, lr=5e-3, checkpoint_every=0, log_every=1, device="cpu")
@@ -335,19 +335,12 @@ def test_a_tokenizer_of_another_model_is_an_error(dense: Path, tmp_path: Path) -
         DualEncoder.load(str(tmp_path / "broken"))
 
 
-class Lists(RankedRecipe[RankerSettings]):
-    """What methods with ranked lists share, and no method."""
-
-    def loss(self, batch: Any, step: int) -> Any:
-        """Is not asked for."""
-        raise NotImplementedError
-
-
 def test_beside_a_list_stand_the_other_documents_of_the_batch(collection: Path, run: Path, dense: Path) -> None:
-    """But for those that are in it, wherever they came from, and for what is known to be relevant."""
+    """But for those in it, wherever they came from, and for what is known to be relevant. CET learns from them."""
     data, _ = read_data([collection], DataSettings(negatives=[run]), 0)
     encoder = DualEncoder.load(str(dense), device="cpu").eval()
-    ranked = Lists(encoder, data, RankerSettings(batch=4, negatives_per_query=2, document_length=16), ranker=None)
+    settings = CetSettings(batch=4, negatives_per_query=2, document_length=16, uncorrected=1)
+    ranked = CetStyleRecipe(encoder, data, settings)
     step = ranked.batch(0, 0, 1)
     with torch.no_grad():
         (alone, _), (scores, _) = (ranked.scored(step, retriever=True, beside=also) for also in (False, True))
@@ -358,13 +351,16 @@ def test_beside_a_list_stand_the_other_documents_of_the_batch(collection: Path, 
         left_out = [row in own or row in example.positives for row in rows]
         assert (scores[place, 3:] == -torch.inf).tolist() == left_out
     assert torch.isfinite(scores[:, 3:]).any()
+    with torch.no_grad():
+        learned = ranked.loss(step, 0).parts["relevance"]
+    assert learned == pytest.approx(-scores.log_softmax(dim=1)[:, 0].mean().item(), abs=1e-5)
 
 
 def test_lists_are_scored_in_float32_in_a_run_of_half_precision(collection: Path, run: Path, dense: Path) -> None:
     """A bfloat16 cosine over .05 would be wrong by tenths."""
     data, _ = read_data([collection], DataSettings(negatives=[run]), 0)
-    encoder, settings = DualEncoder.load(str(dense), device="cpu").eval(), RankerSettings(batch=4, document_length=16)
-    ranked, plain = Lists(encoder, data, settings, ranker=None), DenseRecipe(encoder, data, settings)
+    encoder, settings = DualEncoder.load(str(dense), device="cpu").eval(), CetSettings(batch=4, document_length=16)
+    ranked, plain = CetStyleRecipe(encoder, data, settings), DenseRecipe(encoder, data, settings)
     step = ranked.batch(0, 0, 1)
     queries, documents = [e.query for e in step.batch.examples], [data.texts[row] for row in step.batch.rows]
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():

@@ -71,7 +71,7 @@ def compare_systems(
     names = split_measures(measures)
     collection = load_collection(data, split) if data else None
     judged = collection.qrels if collection else read_qrels(qrels) if qrels else None
-    without_own = not keep_self and data is not None and collection is not None and _has_own(systems, data, collection)
+    without_own = bool(data and collection and not keep_self and _has_own(systems, data, collection))
     found = read_systems(systems, names, judged, without_own=without_own)
     settings: dict[str, Any] = {"alpha": alpha, "level": level, "rounds": rounds, "seed": seed}
     comparisons = [compare(found, name, **settings) for name in names]
