@@ -78,7 +78,8 @@ class Sources:
         split: whose judgements train, in BEIR folders.
         negatives: TREC runs and mined files, from which the hard negatives of BEIR queries are taken.
         depth: how many documents of each list may be negatives.
-        teacher: TREC runs whose scores teach, each rescaled to 0..1 within a query's list and then averaged.
+        teacher: TREC runs whose scores teach, each rescaled to 0..1 within a query's list and then averaged over
+            those that answer the query.
         pseudo_positives: learn from mined files' unjudged documents, too, that a cross-encoder takes for relevant.
         held_out: queries, by id, that never train, beside those of the folders' other splits.
         held_texts: and by text, as dev data of other folders.

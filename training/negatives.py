@@ -134,7 +134,7 @@ class Teacher:
     """Runs whose scores teach: each list rescaled to 0..1, and the mean of all runs taken.
 
     A document that a run's list lacks gets 0 from it, as its last one does; so lists should be much deeper than the
-    negatives that are drawn.
+    negatives that are drawn. A run without any hit of a query says nothing of it: each collection may have its own.
     """
 
     def __init__(self, runs: Sequence[Path]) -> None:
@@ -142,16 +142,15 @@ class Teacher:
 
     def scores(self, query: str) -> dict[str, float]:
         """Document id → score in 0..1, of every document in a list of the query."""
+        lists = [_rescaled(run[query]) for run in self._runs if run.get(query)]
         total: dict[str, float] = {}
-        for run in self._runs:
-            for document, score in _rescaled(run.get(query, {})).items():
-                total[document] = total.get(document, 0.0) + score / len(self._runs)
+        for scores in lists:
+            for document, score in scores.items():
+                total[document] = total.get(document, 0.0) + score / len(lists)
         return total
 
 
 def _rescaled(hits: dict[str, float]) -> dict[str, float]:
-    if not hits:
-        return {}
     lowest, highest = min(hits.values()), max(hits.values())
     if highest == lowest:
         return dict.fromkeys(hits, 1.0)

@@ -49,11 +49,13 @@ def test_a_folder_gives_positives_and_the_runs_give_negatives(tmp_path: Path) ->
 
 
 def test_the_teacher_is_the_mean_of_rescaled_runs(tmp_path: Path) -> None:
-    """Each list from 0 to 1; one that lacks a document gives it 0; a list of one hit gives it 1."""
+    """Each list from 0 to 1; one that lacks a document gives it 0; of one hit it has 1; of other queries none."""
     first = run(tmp_path / "1.trec", "q1 Q0 a 1 30", "q1 Q0 b 2 20", "q1 Q0 c 3 10")
     second = run(tmp_path / "2.trec", "q1 Q0 c 1 5")
     assert Teacher([first, second]).scores("q1") == {"a": 0.5, "b": 0.25, "c": 0.5}
     assert Teacher([first]).scores("unknown") == {}
+    other = run(tmp_path / "3.trec", "q2 Q0 a 1 2")
+    assert Teacher([first, other]).scores("q1") == Teacher([first]).scores("q1")
     source = folder(tmp_path / "data", "q1\ta\t1\n")
     data = read_training_data(Sources(data=[source], teacher=[first, second]))
     scores = {data.texts[row]: score for row, score in data.examples[0].scores.items()}
