@@ -95,7 +95,7 @@ class SystemEntry(_Entry):
         sparse_vectors, query_vectors: files of its vectors.
         precision, runtime, batch_tokens: how models encode documents.
         fusion, weights, depth: how several lists become one.
-        rerank, rerank_depth, rerank_precision: a model that orders the first hits anew.
+        rerank, rerank_depth, rerank_weight, rerank_precision: a model that orders the first hits anew.
         router: of routed search, its folder.
         run: or, instead of all that, a TREC run.
         datasets: names of those it runs on; None stands for all.
@@ -123,6 +123,7 @@ class SystemEntry(_Entry):
     depth: int = Field(default=1000, ge=1)
     rerank: str | None = None
     rerank_depth: int = Field(default=100, ge=1)
+    rerank_weight: float = Field(default=1.0, gt=0, le=1)
     rerank_precision: Precision | None = None
     router: str | None = None
     run: str | None = None

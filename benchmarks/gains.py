@@ -4,7 +4,8 @@
         [--only PREFIX ...]
     python benchmarks/gains.py benchmarks/gains.toml --out FOLDER --report [--json FILE]
 
-The file has a [[run]] for each, with the arguments of its `retrieval` commands, in order; the last measures. In them
+The file has a [[run]] for each, with the arguments of its `retrieval` commands, in order, or a script of this folder
+with its own; the last measures. In them
 `{data}` is the folder of collections, `{out}` the run's own folder, `{seed}` its seed, `{NAME}` the folder of another
 run with that seed, or with its first where it has not that one, and any other word one of [words], which may hold words
 that stand above it. A run that finished is not done again; one that was interrupted goes on where its commands do. Each
@@ -81,6 +82,14 @@ def commands(run: Run, seed: int, runs: list[Run], words: dict[str, str], option
         yield line.format_map(names)
 
 
+def program(line: str) -> list[str]:
+    """What runs a command: Python, with a script of this folder where the command begins with one."""
+    words = shlex.split(line)
+    if words[0].endswith(".py"):
+        return [sys.executable, str(Path(__file__).with_name(words[0])), *words[1:]]
+    return [sys.executable, "-m", "retrieval", *words]
+
+
 def perform(folder: Path, lines: list[str]) -> None:
     """Run commands that have not been, and write how long each took.
 
@@ -95,8 +104,7 @@ def perform(folder: Path, lines: list[str]) -> None:
     for line in lines[len(known) :]:
         begun = time.monotonic()
         with (folder / "log.txt").open("ab") as log:
-            command = [sys.executable, "-m", "retrieval", *shlex.split(line)]
-            subprocess.run(command, stdout=log, stderr=log, check=True, timeout=_LONGEST)
+            subprocess.run(program(line), stdout=log, stderr=log, check=True, timeout=_LONGEST)
         state["commands"].append({"command": line, "seconds": time.monotonic() - begun})
         (folder / DONE).write_bytes(orjson.dumps(state | {"machine": machine()}, option=orjson.OPT_INDENT_2))
 

@@ -57,9 +57,9 @@ class MinMax(Fusion):
     """The sum of scores rescaled to 0..1 within each list."""
 
     def rescale(self, scores: NDArray[np.float32]) -> Scores:
-        """1 for the best, 0 for the last; 1 where all are equal, so that a single hit is not lost."""
-        above = scores.astype(np.float64) - scores[-1]
-        return above / above[0] if above[0] > 0 else np.ones_like(above)
+        """1 for the best, 0 for the last, in any order; 1 where all are equal, so that a single hit is not lost."""
+        above = scores.astype(np.float64) - scores.min()
+        return above / above.max() if above.max() > 0 else np.ones_like(above)
 
 
 class ZScore(Fusion):

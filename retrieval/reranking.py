@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import InputError
+from retrieval.fusion import MinMax
 from retrieval.protocols import Reranker, SetReranker
 from retrieval.types import Hits, ScoreKind, Signals
 
@@ -35,6 +36,8 @@ class Reranking:
     Attributes:
         model: what scores passages.
         depth: hits of each query that it reads, the first ones.
+        weight: above 0, of what it says beside what found the hits, whose scores have the rest up to 1. Both are
+            rescaled to 0..1 over the hits that it reads; at 1 it alone decides.
         budget_ms: milliseconds for each query's reranking; as many hits are read as that allows, and at least some.
         queries: what is asked, as far as it is known: a model in int8 is calibrated by their hits. Without any, titles
             and first sentences of documents take their place.
@@ -42,19 +45,39 @@ class Reranking:
 
     model: Reranker
     depth: int = 100
+    weight: float = 1.0
     budget_ms: float | None = None
     queries: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.depth < 1:
             raise InputError(f"the depth of reranking must be at least 1; got {self.depth!r}")
+        if not 0 < self.weight <= 1:
+            raise InputError(f"the weight of reranking must be above 0 and at most 1; got {self.weight!r}")
         if self.budget_ms is not None and not self.budget_ms > 0:
             raise InputError(f"the budget must be above 0 milliseconds; got {self.budget_ms!r}")
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides the order, as JSON values."""
-        return {"model": self.model.settings, "depth": self.depth, "budget_ms": self.budget_ms}
+        return {
+            "model": self.model.settings,
+            "depth": self.depth,
+            "weight": self.weight,
+            "budget_ms": self.budget_ms,
+        }
+
+    @property
+    def kind(self) -> ScoreKind:
+        """What the scores mean."""
+        return ScoreKind.LOGIT if self.weight == 1 else ScoreKind.SCORE_FUSION
+
+    def together(self, scores: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n,) what orders the hits that were read: the model's scores of them, or with those by which they came."""
+        if self.weight == 1 or not len(scores):
+            return scores
+        rescaled = MinMax().rescale
+        return (self.weight * rescaled(scores) + (1 - self.weight) * rescaled(found)).astype(np.float32)
 
 
 def rerank(hits: Hits, queries: Sequence[str], texts_of: TextsOf, how: Reranking, *, stage: str, k: int) -> Hits:
@@ -71,25 +94,31 @@ def rerank(hits: Hits, queries: Sequence[str], texts_of: TextsOf, how: Reranking
         k: hits to keep.
     """
     width = min(k, hits.ordinals.shape[1])
-    made = Hits.empty(len(hits), width, ScoreKind.LOGIT)
+    made = Hits.empty(len(hits), width, how.kind)
     before = hits.signals or {stage: hits.own_signals}
     signals = {name: Signals.empty(len(hits), width) for name in (*before, RERANK)}
     for query, scores in enumerate(_scores(hits, queries, texts_of, how)):
         read = len(scores)
-        ordinals = hits.row(query)[0]
-        order = np.lexsort((ordinals[:read], -scores))
+        ordinals, found = hits.row(query)
+        together = how.together(scores, found[:read])
+        order = np.lexsort((ordinals[:read], -together))
         places = np.concatenate([order, np.arange(read, len(ordinals))])[:width]
         kept, count = min(read, width), len(places)
         made.counts[query] = count
         made.ordinals[query, :count] = ordinals[places]
-        made.scores[query, :kept] = scores[order][:kept]
-        made.scores[query, kept:count] = _behind(scores, count - kept)
+        made.scores[query, :kept] = together[order][:kept]
+        made.scores[query, kept:count] = _behind(together, count - kept)
         for name, signal in before.items():
             signals[name].ranks[query, :count] = signal.ranks[query, places]
             signals[name].scores[query, :count] = signal.scores[query, places]
-        signals[RERANK].ranks[query, :kept] = np.arange(1, kept + 1)
+        signals[RERANK].ranks[query, :kept] = _ranks(ordinals[:read], scores)[order][:kept]
         signals[RERANK].scores[query, :kept] = scores[order][:kept]
     return replace(made, signals=signals)
+
+
+def _ranks(ordinals: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(n,) the place of each by its score, from 1; ties by ordinal."""
+    return np.lexsort((ordinals, -scores)).argsort() + 1
 
 
 def _behind(scores: NDArray[np.float32], count: int) -> NDArray[np.float32]:

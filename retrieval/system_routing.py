@@ -153,12 +153,15 @@ class SystemRouter:
         An index of documents that it has not learned from is of that kind; the log says so, once.
 
         Raises:
-            InputError: the router says how many hits are reranked, and there is no model that does.
+            InputError: the router says how many hits are reranked, and there is no model that does; or it is to have
+                another weight than in training, where it alone decided.
             ModelError: one of the index' parts is made otherwise, or that model is another one.
         """
         made_with = self.manifest.reranker
         if made_with and reranking is None:
             raise InputError(f"{self.folder}: the router says how deep to rerank, by a model", hint="--rerank MODEL")
+        if made_with and reranking and reranking.weight != 1:
+            raise InputError(f"{self.folder}: the router learned from hits that a model alone had put in order")
         if made_with and reranking and _model_of(reranking.model.settings) != _model_of(made_with):
             raise ModelError(f"{self.folder}: the router was made for another reranker, {made_with}")
         there = parts_of(manifest, stages)

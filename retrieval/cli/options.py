@@ -135,6 +135,13 @@ RerankPrecisionOption = Annotated[
     ),
 ]
 RerankDepthOption = Annotated[int, typer.Option(min=1, metavar="N", help="Hits that it reads.")]
+RerankWeightOption = Annotated[
+    float,
+    typer.Option(
+        metavar="W",
+        help="Its weight, up to 1, where it alone decides; the rest is of what found the hits, both as 0..1.",
+    ),
+]
 BudgetOption = Annotated[
     float | None,
     typer.Option(
@@ -371,12 +378,18 @@ def make_reranking(
     device: str | None,
     precision: PrecisionName | None,
     queries: Sequence[str] = (),
+    *,
+    weight: float = 1.0,
 ) -> Reranking | None:
     """What puts hits in another order; None without a model."""
     if model is None:
-        given = {"--budget-ms": budget_ms, "--rerank-precision": precision}
+        given = {
+            "--budget-ms": budget_ms,
+            "--rerank-precision": precision,
+            "--rerank-weight": None if weight == 1 else weight,
+        }
         if idle := [name for name, value in given.items() if value is not None]:
             raise InputError(f"{idle[0]} is for --rerank MODEL")
         return None
     scorer = load_reranker(model, device=device, precision=precision.value if precision else None)
-    return Reranking(model=scorer, depth=depth, budget_ms=budget_ms, queries=queries)
+    return Reranking(model=scorer, depth=depth, weight=weight, budget_ms=budget_ms, queries=queries)

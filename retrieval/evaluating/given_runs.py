@@ -34,14 +34,16 @@ class GivenRun:
         self._how = how
         ordinals = {id_: ordinal for ordinal, id_ in enumerate(self._ids)}
         self._lists = {query: np.array([ordinals[id_] for id_ in hits], np.int64) for query, hits in run.items()}
+        self._scores = {query: np.array(list(hits.values()), np.float32) for query, hits in run.items()}
 
     def search(self, queries: Sequence[Query], k: int) -> Hits:
         """The first k reranked hits of each query, of one without any none; ordinals are places among `contents`."""
-        lists = [self._lists.get(query.id, np.empty(0, np.int64)) for query in queries]
-        hits = Hits.empty(len(lists), max(map(len, lists), default=0), ScoreKind.LOGIT)
-        for row, ordinals in enumerate(lists):
-            count = len(ordinals)
-            hits.ordinals[row, :count], hits.scores[row, :count] = ordinals, -np.arange(count)
+        widths = [len(self._lists.get(query.id, ())) for query in queries]
+        hits = Hits.empty(len(queries), max(widths, default=0), ScoreKind.SCORE_FUSION)
+        for row, (query, count) in enumerate(zip(queries, widths, strict=True)):
+            if count:
+                hits.ordinals[row, :count] = self._lists[query.id]
+                hits.scores[row, :count] = self._scores[query.id]
             hits.counts[row] = count
         return rerank(hits, [query.text for query in queries], self._texts, self._how, stage="run", k=k)
 

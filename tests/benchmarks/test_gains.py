@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+import titles
 import typer
 from gains import Run, commands, perform, read
 from gains_report import show
@@ -23,7 +24,9 @@ def options(out: Path) -> argparse.Namespace:
 
 
 def parsed(line: str) -> Any:
-    """A command's options as the command line reads them; nothing is run."""
+    """A command's options as the command line, or a script, reads them; nothing is run."""
+    if line.startswith("titles.py "):
+        return titles.parse(shlex.split(line)[1:])
     group: Any = typer.main.get_command(app)
     name, words = "retrieval", shlex.split(line)
     while hasattr(group, "commands"):

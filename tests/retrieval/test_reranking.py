@@ -62,6 +62,19 @@ def test_fewer_are_kept_than_were_read() -> None:
     assert made.ordinals.tolist() == [[7]]
 
 
+def test_a_weight_leaves_some_of_it_to_what_found_the_hits() -> None:
+    """Both rescaled over the hits that were read; the model's own order stays among the signals."""
+    how = Reranking(model=ByLength(), depth=3, weight=0.5)
+    made = rerank(hits_of([3, 9, 7, 8]), ["a"], texts, how, stage="lexical", k=4)
+    assert made.kind is ScoreKind.SCORE_FUSION
+    assert made.ordinals[0].tolist() == [9, 3, 7, 8]
+    assert made.scores[0, :3].tolist() == pytest.approx([0.75, 0.5, 1 / 3])
+    assert made.signals["rerank"].ranks[0].tolist() == [1, 3, 2, 0]
+    assert made.signals["rerank"].scores[0, :3].tolist() == [9, 3, 7]
+    assert made.scores[0, 3] < made.scores[0, 2]
+    assert how.settings["weight"] == 0.5
+
+
 def test_a_budget_reads_as_much_as_it_allows(caplog: pytest.LogCaptureFixture) -> None:
     """No less than the first ones, and it is said that there was no time for more."""
     model = ByLength()
@@ -123,7 +136,7 @@ def test_a_retriever_reranks_what_it_finds(tmp_path: Path) -> None:
         retrieval.Retriever(bare, rerank=how)
 
 
-@pytest.mark.parametrize("wrong", [{"depth": 0}, {"budget_ms": 0.0}])
+@pytest.mark.parametrize("wrong", [{"depth": 0}, {"budget_ms": 0.0}, {"weight": 0.0}, {"weight": 1.5}])
 def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
     """Before anything is searched."""
     with pytest.raises(InputError, match="must be"):

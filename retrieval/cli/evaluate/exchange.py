@@ -29,6 +29,7 @@ from retrieval.cli.options import (
     RerankDepthOption,
     RerankOption,
     RerankPrecisionOption,
+    RerankWeightOption,
     make_reranking,
 )
 from retrieval.corpus import read_documents
@@ -63,6 +64,7 @@ def score(
     ] = OnErrorName.STOP,
     rerank: RerankOption = None,
     rerank_depth: RerankDepthOption = 100,
+    rerank_weight: RerankWeightOption = 1.0,
     rerank_precision: RerankPrecisionOption = None,
     device: DeviceOption = None,
     json: JsonOption = False,
@@ -83,7 +85,7 @@ def score(
         score_run(path, run, collection, parsed, k=k, without_own=without_own, ties=ties.value)
         for path, run in zip(runs, read, strict=True)
     ]
-    if how := make_reranking(rerank, rerank_depth, None, device, rerank_precision):
+    if how := make_reranking(rerank, rerank_depth, None, device, rerank_precision, weight=rerank_weight):
         contents = contents_of(data, read)
         results += [
             score_reranked(result, run, contents, how, collection, parsed)

@@ -38,6 +38,7 @@ from retrieval.cli.options import (
     RerankDepthOption,
     RerankOption,
     RerankPrecisionOption,
+    RerankWeightOption,
     RestartOption,
     RouterOption,
     RuntimeOption,
@@ -102,6 +103,7 @@ def run(
     depth: DepthOption = 1000,
     rerank: RerankOption = None,
     rerank_depth: RerankDepthOption = 100,
+    rerank_weight: RerankWeightOption = 1.0,
     rerank_precision: RerankPrecisionOption = None,
     router: RouterOption = None,
     on_error: Annotated[OnErrorName, typer.Option(help="What to do with judgements that do not fit.")] = (
@@ -156,7 +158,7 @@ def run(
     given_queries = (collection, source, query_vectors, sparse, device)
     query_side = _query_side(opened, *given_queries) if "sparse" in needed else None
     asked = [query.text for query in collection.queries]
-    reranking = make_reranking(rerank, rerank_depth, None, device, rerank_precision, asked)
+    reranking = make_reranking(rerank, rerank_depth, None, device, rerank_precision, asked, weight=rerank_weight)
     # Collections judge documents, also where passages are indexed.
     shared: dict[str, Any] = {"fusion": settings, "by_document": True, "threads": threads}
     shared |= {"encoder": encoder, "sparse_encoder": query_side}

@@ -40,6 +40,14 @@ def test_the_first_hits_are_reranked_and_the_rest_stand_behind() -> None:
     assert [given.ids(ordinals) for ordinals, _ in hits.rows()] == [["middle", "short", "long"], ["middle"], []]
 
 
+def test_the_runs_own_scores_have_their_weight() -> None:
+    """As in any search; a query without hits stays so."""
+    given = GivenRun(RUN, CONTENTS, Reranking(model=ByLength(), weight=0.25))
+    hits = given.search(QUERIES, 10)
+    assert [given.ids(ordinals) for ordinals, _ in hits.rows()] == [["short", "middle", "long"], ["middle"], []]
+    assert hits.scores[0].tolist() == [0.75, 0.5, 0.25]
+
+
 def test_a_model_in_int8_sees_passages_of_the_run() -> None:
     """Of queries that have hits alone, and no more than it wants."""
     model = ByLength()
