@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.beir_eval.measures import JUDGED, parse_measures, with_judged
 from retrieval.beir_eval.measures import measure as measure_run
-from retrieval.beir_eval.measures import parse_measures
 from retrieval.beir_eval.results import Results, StoredSystem, read_results
 from retrieval.beir_eval.runs import Run, Ties, ranked, read_run
 from retrieval.beir_eval.significance import (
@@ -58,16 +59,31 @@ class Measured:
             there = ", ".join(next(iter(self.per_query.values()), {}))
             raise InputError(f"{self.name} was not measured by {measure!r}", hint=f"there are: {there}") from error
 
+    def judged(self) -> float | None:
+        """Its mean of Judged@10, where that was measured."""
+        values = [measured.get(JUDGED) for measured in self.per_query.values()]
+        known = [value for value in values if value is not None]
+        return fmean(known) if known and len(known) == len(values) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One system among those compared: its mean, the ends of the mean's interval, and its rank group, from 1."""
+    """One system among those compared.
+
+    Attributes:
+        name: its name.
+        mean: of the measure.
+        low, high: the ends of the mean's interval.
+        group: its rank group, from 1.
+        judged: the mean of Judged@10; None where results do not have it.
+    """
 
     name: str
     mean: float
     low: float
     high: float
     group: int
+    judged: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +170,8 @@ def compare(
     for (i, j), pair in zip(numbers, pairs, strict=True):
         separable[i, j] = separable[j, i] = pair.holm < alpha
     means = table.mean(axis=0)
-    columns = (means.tolist(), low.tolist(), high.tolist(), rank_groups(means, separable))
+    judged = [system.judged() for system in systems]
+    columns = (means.tolist(), low.tolist(), high.tolist(), rank_groups(means, separable), judged)
     standings = [Standing(system.name, *values) for system, *values in zip(systems, *columns, strict=True)]
     standings.sort(key=lambda standing: -standing.mean)
     return Comparison(measure, len(queries), alpha, level, standings, pairs)
@@ -331,7 +348,8 @@ def _measured_run(
     }
     if not run:
         raise CollectionError(f"{path}: holds no hit of any judged query")
-    return Measured(name=path.stem, per_query=measure_run(qrels, run, parse_measures(measures))[1], run=run)
+    parsed = with_judged(parse_measures(measures))
+    return Measured(name=path.stem, per_query=measure_run(qrels, run, parsed)[1], run=run)
 
 
 def _chosen(folder: Path, results: Results, name: str) -> list[StoredSystem]:

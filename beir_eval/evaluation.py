@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from retrieval.beir_eval.cost import peak_bytes, single_queries
 from retrieval.beir_eval.datasets import Collection
-from retrieval.beir_eval.measures import measure
+from retrieval.beir_eval.measures import measure, with_judged
 from retrieval.beir_eval.runs import Run, Ties, format_run, make_run
 from retrieval.files import write_whole
 from retrieval.types import Hits, Query
@@ -58,7 +58,7 @@ def evaluate_system(
         collection: queries and judgements.
         search: queries and k in, hits out.
         ids: external ids of ordinals.
-        measures: of ir-measures.
+        measures: of ir-measures; Judged@10 is taken with them.
         k: depth of the run.
         without_own: leave out a document whose id is the query's own.
         settings: what a reader needs to repeat the run.
@@ -71,7 +71,7 @@ def evaluate_system(
     seconds = time.perf_counter() - began
     singly = single_queries(lambda query: search([query], k), queries)
     run = make_run(queries, hits, ids, k=k, without_own=without_own, ties=ties)
-    means, per_query = measure(collection.qrels, run, measures)
+    means, per_query = measure(collection.qrels, run, with_judged(measures))
     return SystemResult(
         name=name,
         measures=means,

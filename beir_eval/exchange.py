@@ -11,7 +11,7 @@ import orjson
 
 from retrieval.beir_eval.datasets import Collection
 from retrieval.beir_eval.evaluation import SystemResult
-from retrieval.beir_eval.measures import measure
+from retrieval.beir_eval.measures import measure, with_judged
 from retrieval.beir_eval.results import Results, StoredSystem
 from retrieval.beir_eval.runs import Run, Ties, ranked, read_run
 from retrieval.errors import CollectionError, InputError
@@ -119,7 +119,7 @@ def score_run(
         path: the file.
         run: its content, of `read_checked`.
         collection: queries and judgements; other queries of the run do not count.
-        measures: of ir-measures.
+        measures: of ir-measures; Judged@10 is taken with them.
         k: how many hits of each query count.
         without_own: leave out a document whose id is the query's own.
         ties: the order of documents with equal scores, by id.
@@ -130,7 +130,7 @@ def score_run(
     }
     if not any(kept.values()):
         raise CollectionError(f"{path}: holds no hit of any judged query", hint="is it a run of this --split?")
-    means, per_query = measure(collection.qrels, kept, measures)
+    means, per_query = measure(collection.qrels, kept, with_judged(measures))
     about = {"name": path.name, "sha256": sha256_of(path)}
     return SystemResult(
         name=path.stem,

@@ -9,13 +9,15 @@ import ir_measures
 from retrieval.beir_eval.runs import Run
 from retrieval.errors import InputError
 
-__all__ = ["DEFAULT_MEASURES", "measure", "parse_measures"]
+__all__ = ["DEFAULT_MEASURES", "JUDGED", "measure", "parse_measures", "with_judged"]
 
 _HINT = "names and what they need: https://ir-measur.es"
 
-DEFAULT_MEASURES = ("nDCG@10", "R@100", "RR@10", "AP", "P@10", "Judged@10")
-"""Judged@10 is the share of the first ten hits that somebody has judged: where it differs between systems, so may what
-the others say of them."""
+JUDGED = "Judged@10"
+"""The share of the first ten hits that somebody has judged: where it differs between systems, so may what the other
+measures say of them. It is measured whatever else is."""
+
+DEFAULT_MEASURES = ("nDCG@10", "R@100", "RR@10", "AP", "P@10", JUDGED)
 
 
 def parse_measures(names: Iterable[str]) -> list[Any]:
@@ -34,6 +36,11 @@ def parse_measures(names: Iterable[str]) -> list[Any]:
             raise InputError(f"ir-measures cannot compute {name!r} with what is installed here", hint=_HINT)
         measures.append(parsed)
     return measures
+
+
+def with_judged(measures: Iterable[Any]) -> list[Any]:
+    """Measures of ir-measures, and Judged@10 behind them where it is not among them."""
+    return list(dict.fromkeys([*measures, *parse_measures([JUDGED])]))
 
 
 def measure(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from retrieval.beir_eval.cost import per_million
 from retrieval.beir_eval.leaderboard.data import Score, merged_cost
+from retrieval.beir_eval.measures import JUDGED
 from retrieval.beir_eval.significance import bootstrap_interval, holm, randomisation_test, rank_groups, t_test
 from retrieval.errors import InputError
 
@@ -42,6 +44,7 @@ class Entry:
         values: (queries,) of the measure, in the order of the set's queries.
         group: of systems on this set that cannot be told apart, from 1 for the best.
         is_best: nobody has a higher mean here.
+        judged: the mean of Judged@10, a set counting the same as another; None where a result lacks it.
         cost: as in results, and `per_million`, where a price is given.
         scores: it was made of, one for each data set.
     """
@@ -52,6 +55,7 @@ class Entry:
     values: Floats
     group: int
     is_best: bool
+    judged: float | None
     cost: Mapping[str, Any]
     scores: tuple[Score, ...]
 
@@ -135,9 +139,9 @@ def make_board(
             raise InputError(f"{score.folder}: holds means alone, which say nothing of what chance makes of them")
     columns, entries = [], {}
     for name, members in sorted(_by_set(scores).items()):
-        column, table = _column(name, members, measure)
+        column, answers = _column(name, members, measure)
         columns.append(column)
-        entries[name] = _entries(column, table, members, price)
+        entries[name] = _entries(column, answers, price)
     systems = sorted({system for own in entries.values() for system in own})
     complete = [system for system in systems if all(system in entries[column.name] for column in columns)]
     overall, means = _overall(columns, complete, entries, price) if len(columns) > 1 else (None, {})
@@ -159,6 +163,15 @@ Members = dict[str, dict[str, Score]]
 """System → data set → score."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Answers:
+    """What a system has on a set, before it is compared: see `Entry`."""
+
+    values: Floats
+    judged: float | None
+    scores: tuple[Score, ...]
+
+
 def _by_set(scores: Sequence[Score]) -> dict[str, Members]:
     """Set → the scores of systems that were measured on all of its data sets."""
     found: dict[str, Members] = {}
@@ -172,8 +185,8 @@ def _by_set(scores: Sequence[Score]) -> dict[str, Members]:
     return {name: members for name, members in found.items() if members}
 
 
-def _column(name: str, members: Members, measure: str) -> tuple[Column, dict[str, Floats]]:
-    """A set, and each system's values on its queries."""
+def _column(name: str, members: Members, measure: str) -> tuple[Column, dict[str, _Answers]]:
+    """A set, and what each system has on it."""
     first = next(iter(members.values()))
     datasets = sorted(first)
     for own in members.values():
@@ -194,11 +207,21 @@ def _column(name: str, members: Members, measure: str) -> tuple[Column, dict[str
         texts=tuple(told[dataset].get(query, "") for dataset, query in pairs),
         weights=_weights(sizes),
     )
-    table = {
-        system: np.array([own[dataset].per_query[query].get(measure, 0.0) for dataset, query in pairs])
+    answers = {
+        system: _Answers(
+            values=np.array([own[dataset].per_query[query].get(measure, 0.0) for dataset, query in pairs]),
+            judged=None if measure == JUDGED else _mean([own[dataset].measures.get(JUDGED) for dataset in datasets]),
+            scores=tuple(own[dataset] for dataset in datasets),
+        )
         for system, own in members.items()
     }
-    return column, table
+    return column, answers
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of all of them; None where one is not known."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
 
 
 def _weights(sizes: Sequence[int]) -> Floats:
@@ -206,10 +229,9 @@ def _weights(sizes: Sequence[int]) -> Floats:
     return np.repeat([sum(sizes) / (len(sizes) * size) for size in sizes], sizes)
 
 
-def _entries(column: Column, table: Mapping[str, Floats], members: Members, price: Price | None) -> dict[str, Entry]:
+def _entries(column: Column, answers: Mapping[str, _Answers], price: Price | None) -> dict[str, Entry]:
     """Each system's entry in a column."""
-    systems = list(table)
-    weighted = np.column_stack([table[system] * column.weights for system in systems])
+    weighted = np.column_stack([own.values * column.weights for own in answers.values()])
     means = weighted.mean(axis=0)
     lows, highs = bootstrap_interval(weighted)
     groups = rank_groups(means, _separable(weighted))
@@ -218,13 +240,14 @@ def _entries(column: Column, table: Mapping[str, Floats], members: Members, pric
             value=float(means[i]),
             low=float(lows[i]),
             high=float(highs[i]),
-            values=table[system],
+            values=own.values,
             group=groups[i],
             is_best=bool(means[i] == means.max()),
-            cost=_cost([*members[system].values()], price),
-            scores=tuple(score for _, score in sorted(members[system].items())),
+            judged=own.judged,
+            cost=_cost(own.scores, price),
+            scores=own.scores,
         )
-        for i, system in enumerate(systems)
+        for i, (system, own) in enumerate(answers.items())
     }
 
 
@@ -262,8 +285,14 @@ def _overall(
         texts=tuple(text for column in columns for text in column.texts),
         weights=_weights(sizes) * np.concatenate([column.weights for column in columns]),
     )
-    table = {system: np.concatenate([entries[name][system].values for name in names]) for system in systems}
-    members = {
-        system: {score.dataset: score for name in names for score in entries[name][system].scores} for system in systems
-    }
-    return column, _entries(column, table, members, price)
+    answers = {system: _joined([entries[name][system] for name in names]) for system in systems}
+    return column, _entries(column, answers, price)
+
+
+def _joined(entries: Sequence[Entry]) -> _Answers:
+    """What a system has on several sets."""
+    return _Answers(
+        values=np.concatenate([entry.values for entry in entries]),
+        judged=_mean([entry.judged for entry in entries]),
+        scores=tuple(score for entry in entries for score in entry.scores),
+    )

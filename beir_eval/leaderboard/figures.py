@@ -5,9 +5,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from retrieval.beir_eval.leaderboard.board import Board
+from retrieval.beir_eval.leaderboard.board import Board, Entry
+from retrieval.beir_eval.measures import JUDGED
 
-__all__ = ["COSTS", "CostKind", "costs_of", "pareto", "plain_ticks", "score", "shown"]
+__all__ = [
+    "COSTS",
+    "CostKind",
+    "costs_of",
+    "has_judged",
+    "pareto",
+    "plain_ticks",
+    "score",
+    "share",
+    "shown",
+    "title_of",
+    "told",
+]
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,29 @@ def score(value: float) -> str:
     """Of a measure: four digits, without a zero in front."""
     text = f"{value:.4f}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def has_judged(board: Board) -> bool:
+    """Whether Judged@10 is known of any entry."""
+    return any(entry.judged is not None for row in board.rows for entry in row.entries.values())
+
+
+def title_of(board: Board) -> str:
+    """What a cell of a table holds."""
+    return f"{board.measure} ({JUDGED})" if has_judged(board) else board.measure
+
+
+def told(entry: Entry | None, best: str = "{}") -> str:
+    """A score as a table of text has it, with Judged@10 behind it where that is known; `best` is the highest's form."""
+    if entry is None:
+        return "–"
+    text = best.format(score(entry.value)) if entry.is_best else score(entry.value)
+    return text if entry.judged is None else f"{text} ({share(entry.judged)})"
+
+
+def share(value: float) -> str:
+    """Of hits, as Judged@10 is: two digits."""
+    return f"{value:.2f}".removeprefix("0")
 
 
 def shown(cost: Mapping[str, Any], kind: CostKind) -> str:

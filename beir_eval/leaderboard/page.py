@@ -32,7 +32,8 @@ def render_page(board: Board, *, title: str = "Retrieval leaderboard") -> str:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(score=figures.score, shown=figures.shown, told=_told, pretty=_pretty)
+    environment.filters.update(score=figures.score, share=figures.share, shown=figures.shown)
+    environment.filters.update(told=_told, pretty=_pretty)
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     kinds = figures.costs_of(board)
@@ -42,6 +43,7 @@ def render_page(board: Board, *, title: str = "Retrieval leaderboard") -> str:
         board=board,
         kinds=kinds,
         cost_sets=cost_sets,
+        has_judged=figures.has_judged(board),
         has_hollow=any(point.is_hollow for _, charts in cost_sets for _, chart in charts for point in chart.points),
         bar_charts=[(column, bar_chart(board, column)) for column in board.sets],
         facts=_facts(board),

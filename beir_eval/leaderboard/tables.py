@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from retrieval.beir_eval.leaderboard.board import Board, Entry
-from retrieval.beir_eval.leaderboard.figures import costs_of, score, shown
+from retrieval.beir_eval.leaderboard.board import Board
+from retrieval.beir_eval.leaderboard.figures import costs_of, shown, title_of, told
+from retrieval.beir_eval.measures import JUDGED
 from retrieval.files import write_whole
 
 __all__ = ["to_csv", "to_latex", "to_markdown", "write_tables"]
@@ -54,11 +55,12 @@ def to_csv(board: Board) -> str:
     keys = list(dict.fromkeys(key for row in board.rows for entry in row.entries.values() for key in entry.cost))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["system", "set", "queries", board.measure, "low", "high", "group", *keys])
+    beside = [] if board.measure == JUDGED else [JUDGED]
+    writer.writerow(["system", "set", "queries", board.measure, "low", "high", "group", *beside, *keys])
     for row in board.rows:
         for column in board.sets:
             if entry := board.entry(row, column):
-                numbers = [entry.value, entry.low, entry.high, entry.group]
+                numbers = [entry.value, entry.low, entry.high, entry.group, *([entry.judged] if beside else [])]
                 costs = [entry.cost.get(key) for key in keys]
                 writer.writerow([row.system, column.name, len(column.queries), *numbers, *costs])
     return text.getvalue()
@@ -69,20 +71,15 @@ def _cells(board: Board, text: Callable[[str], str], bold: str) -> tuple[list[st
     kinds = costs_of(board)
     sets = [*board.columns, *([board.overall] if board.overall else [])]
     groups = ["group"] if board.overall else []
-    head = ["system", *(column.name for column in sets), *groups, *(f"{kind.title}, {kind.unit}" for kind in kinds)]
+    titles = [f"{kind.title}, {kind.unit}" for kind in kinds]
+    head = [title_of(board), *(column.name for column in sets), *groups, *titles]
     rows = []
     for row in board.rows:
-        scores = [_score(board.entry(row, column), bold) for column in sets]
+        scores = [told(board.entry(row, column), bold) for column in sets]
         group = [str(row.overall.group) if row.overall else "–"] if board.overall else []
         costs = [shown(row.overall.cost, kind) if row.overall else "–" for kind in kinds]
         rows.append([text(row.system), *scores, *group, *costs])
     return [text(title) for title in head], rows
-
-
-def _score(entry: Entry | None, bold: str) -> str:
-    if entry is None:
-        return "–"
-    return bold.format(score(entry.value)) if entry.is_best else score(entry.value)
 
 
 def _markdown_text(text: str) -> str:

@@ -40,7 +40,7 @@ def evaluate(
     Args:
         collection: of `retrieval.beir_eval.datasets.load_collection`.
         retrievers: what is measured; of an index of passages they should be grouped by document.
-        measures: ir-measures' names.
+        measures: ir-measures' names; Judged@10 is taken with them.
         k: hits of each query.
         without_own: leave out a document whose id is the query's own.
         ties: the order of documents with equal scores, by id; None takes Anserini's where Lucene alone searches, or

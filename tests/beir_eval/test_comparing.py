@@ -108,7 +108,8 @@ def test_systems_come_from_folders_and_from_runs(tmp_path: Path) -> None:
     assert [system.name for system in found] == [f"{one}:lexical", "dense", f"{other}:lexical", "theirs"]
     assert found[0].run is None
     assert found[1].run == found[3].run == {"q1": {"a": 2.0}}
-    assert found[3].per_query == {"q1": {"AP": 1.0}, "q2": {"AP": 0.0}}
+    assert found[3].per_query == {"q1": {"AP": 1.0, "Judged@10": 1.0}, "q2": {"AP": 0.0, "Judged@10": 0.0}}
+    assert [found[0].judged(), found[3].judged()] == [None, 0.5]
 
 
 def test_a_run_is_measured_by_the_rules_of_the_results_beside_it(tmp_path: Path) -> None:

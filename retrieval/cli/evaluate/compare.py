@@ -11,11 +11,13 @@ from retrieval.beir_eval.comparing import (
     Comparison,
     Difference,
     Measured,
+    Standing,
     compare,
     largest_differences,
     read_systems,
 )
 from retrieval.beir_eval.datasets import Collection, check_fit, load_collection, read_qrels
+from retrieval.beir_eval.measures import JUDGED
 from retrieval.beir_eval.significance import ROUNDS
 from retrieval.cli.console import print_json, print_table
 from retrieval.cli.evaluate.options import KeepSelfOption, MeasuresOption, SplitOption, split_measures
@@ -121,11 +123,11 @@ def _as_json(each: Difference, asked: Mapping[str, str], texts: Mapping[str, str
 def _show(comparison: Comparison) -> None:
     interval = f"{comparison.level:.0%} interval"
     rows = [
-        [each.name, f"{each.mean:.4f}", f"{each.low:.4f} to {each.high:.4f}", str(each.group)]
+        [each.name, f"{each.mean:.4f}", f"{each.low:.4f} to {each.high:.4f}", str(each.group), _judged(each)]
         for each in comparison.standings
     ]
     title = f"{comparison.measure}: {comparison.queries} queries"
-    print_table(["system", "mean", interval, "rank group"], rows, title=title)
+    print_table(["system", "mean", interval, "rank group", JUDGED], rows, title=title)
     rows = [
         [
             f"{pair.second} - {pair.first}",
@@ -141,6 +143,10 @@ def _show(comparison: Comparison) -> None:
     ]
     columns = ["difference", "of means", interval, "p randomisation", "p t-test", "p Holm", "d_z", "wins/ties/losses"]
     print_table(columns, rows)
+
+
+def _judged(standing: Standing) -> str:
+    return "–" if standing.judged is None else f"{standing.judged:.4f}"
 
 
 def _show_query(each: Mapping[str, Any], systems: Sequence[Measured], measure: str) -> None:

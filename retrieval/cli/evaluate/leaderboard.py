@@ -8,7 +8,7 @@ import typer
 
 from retrieval.beir_eval.leaderboard.board import Board, Price, make_board
 from retrieval.beir_eval.leaderboard.data import read_scores
-from retrieval.beir_eval.leaderboard.figures import score
+from retrieval.beir_eval.leaderboard.figures import title_of, told
 from retrieval.cli.console import print_json, print_table, say
 from retrieval.cli.options import JsonOption
 from retrieval.errors import InputError
@@ -73,10 +73,9 @@ def _show(board: Board) -> None:
     columns = [column.name for column in board.sets]
     rows = []
     for row in board.rows:
-        entries = [board.entry(row, column) for column in board.sets]
         group = str(row.overall.group) if row.overall else "–"
-        rows.append([row.system, group, *(score(entry.value) if entry else "–" for entry in entries)])
-    print_table(["system", "group", *columns], rows, title=board.measure)
+        rows.append([row.system, group, *(told(board.entry(row, column)) for column in board.sets)])
+    print_table(["system", "group", *columns], rows, title=title_of(board))
 
 
 def _content(board: Board) -> list[dict[str, object]]:
@@ -88,6 +87,7 @@ def _content(board: Board) -> list[dict[str, object]]:
             "value": entry.value,
             "interval": [entry.low, entry.high],
             "group": entry.group,
+            "judged": entry.judged,
             "cost": entry.cost,
         }
         for row in board.rows

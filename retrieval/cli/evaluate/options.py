@@ -20,7 +20,9 @@ class TiesName(StrEnum):  # noqa: D101 - the name says it
 
 
 SplitOption = Annotated[str, typer.Option(help="Which judgements: qrels/SPLIT.tsv.")]
-MeasuresOption = Annotated[str, typer.Option(metavar="NAMES", help="ir-measures' names, with commas.")]
+MeasuresOption = Annotated[
+    str, typer.Option(metavar="NAMES", help="ir-measures' names, with commas; Judged@10 is taken with them.")
+]
 KeepSelfOption = Annotated[bool, typer.Option("--keep-self", help="Keep a document whose id is the query's.")]
 TiesOption = Annotated[
     TiesName | None,

@@ -62,8 +62,14 @@ def run_file(context: typer.Context) -> None:
     if given["json"]:
         print_json([{"dataset": s.dataset, "system": s.system, "measures": s.measures} for s in scores])
     else:
-        rows = [[s.dataset, s.system, *(f"{value:.4f}" for value in s.measures.values())] for s in scores]
-        print_table(["data set", "system", *suite.measures], rows)
+        names = list(dict.fromkeys(name for s in scores for name in s.measures))
+        rows = [[s.dataset, s.system, *(_shown(s.measures.get(name)) for name in names)] for s in scores]
+        print_table(["data set", "system", *names], rows)
+
+
+def _shown(value: float | None) -> str:
+    """A measure's mean; cells of an earlier version may lack Judged@10."""
+    return "–" if value is None else f"{value:.4f}"
 
 
 def _possible(suite: Suite, place: Place) -> Suite:

@@ -22,14 +22,16 @@ def write_results(
     group: str | None = None,
     split: str = "test",
     texts: Mapping[str, str] | None = None,
+    judged: float | None = 0.4,
 ) -> Path:
     """A folder with the results of one system on one data set, whose queries are q0, q1, ...; some tell their texts."""
     place = folder / dataset / f"{len(list(folder.rglob('results.json')))}"
     place.mkdir(parents=True)
-    per_query = {f"q{i}": {"nDCG@10": float(value), "R@100": 1.0} for i, value in enumerate(values)}
+    others = {"R@100": 1.0} | ({} if judged is None else {"Judged@10": judged})
+    per_query = {f"q{i}": {"nDCG@10": float(value), **others} for i, value in enumerate(values)}
     entry = {
         "name": system,
-        "measures": {"nDCG@10": float(np.mean(values)), "R@100": 1.0},
+        "measures": {"nDCG@10": float(np.mean(values)), **others},
         "per_query": per_query,
         "cost": dict(COST if cost is None else cost),
         "settings": {"using": system},

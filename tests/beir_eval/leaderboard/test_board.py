@@ -46,6 +46,22 @@ def test_a_group_of_data_sets_is_one_set_by_the_mean_of_their_means(tmp_path: Pa
     assert board.rows[0].entries["both"].cost["index_bytes"] == 2 * COST["index_bytes"]
 
 
+def test_judged_at_10_stands_beside_every_score(tmp_path: Path) -> None:
+    """Each set counts the same; not known of one set, it is not known of all; beside itself it does not stand."""
+    for dataset, judged in (("first", 0.2), ("second", 0.5)):
+        write_results(tmp_path, dataset, "new", [0.1, 0.2], judged=judged)
+        write_results(tmp_path, dataset, "old", [0.1, 0.2], judged=None if dataset == "first" else judged)
+    new, old = make_board(read_scores(tmp_path)).rows
+    assert {name: entry.judged for name, entry in new.entries.items()} == {"first": 0.2, "second": 0.5}
+    assert new.overall
+    assert new.overall.judged == pytest.approx(0.35)
+    assert old.overall
+    assert (old.entries["second"].judged, old.overall.judged) == (0.5, None)
+    itself = make_board([score for score in read_scores(tmp_path) if score.system == "new"], measure="Judged@10")
+    assert itself.rows[0].entries["first"].value == 0.2
+    assert itself.rows[0].entries["first"].judged is None
+
+
 def test_a_price_follows_from_speed(tmp_path: Path) -> None:
     """40 queries a second at 0.144 an hour are a million for 1."""
     write_results(tmp_path, "set", "one", [0.1, 0.2])

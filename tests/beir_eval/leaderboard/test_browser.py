@@ -11,7 +11,7 @@ from retrieval.beir_eval.leaderboard.page import render_page
 from tests.beir_eval.leaderboard.browser import Browser, browser
 from tests.beir_eval.leaderboard.making import write_results
 
-COLUMN = "[...document.querySelectorAll('#scores tbody tr')].map((row) => row.cells[{}].textContent.trim())"
+COLUMN = "[...document.querySelectorAll('#scores tbody tr')].map((row) => row.cells[{}].firstChild.textContent.trim())"
 NAMES = COLUMN.format(0)
 
 

@@ -90,6 +90,15 @@ def test_the_table_can_be_read_by_others_than_eyes(elements: Elements) -> None:
     assert [a["aria-sort"] for _, a in elements.attributes if "aria-sort" in a] == ["descending"]
 
 
+def test_judged_at_10_stands_below_every_score(board: Board, page: str, tmp_path: Path) -> None:
+    """As a small figure, with words that say what it is; where results lack it, nothing speaks of it."""
+    scores = sum(board.entry(row, column) is not None for row in board.rows for column in board.sets)
+    assert page.count('<small title="Judged@10">.40</small>') == scores
+    assert "Judged@10 is the share" in page
+    write_results(tmp_path, "set", "only", [0.1, 0.5], judged=None)
+    assert "Judged@10" not in render_page(make_board(read_scores(tmp_path)))
+
+
 def test_the_same_results_make_the_same_page(board: Board, page: str) -> None:
     """To the byte: no date, no random id."""
     assert render_page(board, title="A <title> & more") == page

@@ -18,12 +18,14 @@ def test_markdown_has_a_line_for_each_system(board: Board) -> None:
     assert r"| \<script\>alert(1)\</script\> |" in lines[-1]
     best = board.rows[0].overall
     assert best
-    assert f"**{score(best.value)}**" in lines[2]
+    assert f"**{score(best.value)}** (.40)" in lines[2]
+    assert lines[0].startswith("| nDCG@10 (Judged@10) |")
 
 
 def test_latex_escapes_what_it_would_take_for_its_own(board: Board) -> None:
     """Also in the name of a measure's column."""
     text = to_latex(board)
+    assert "} (.40) & " in text
     assert text.count(r"\\") == 1 + len(board.rows)
     assert r"\textbf{" in text
     assert text.startswith(r"\begin{tabular}{lrrr")
@@ -44,6 +46,7 @@ def test_csv_holds_every_number(board: Board) -> None:
     assert [line["set"] for line in lines[:3]] == ["mean", "first", "second"]
     assert float(lines[1]["nDCG@10"]) == board.rows[0].entries["first"].value
     assert float(lines[1]["p50_ms"]) == 20.0
+    assert float(lines[1]["Judged@10"]) == 0.4
     assert len(lines) == 3 * 3 + 1
 
 

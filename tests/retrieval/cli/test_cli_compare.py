@@ -36,6 +36,7 @@ def test_compare_prints_standings_pairs_and_queries(cli: Cli, data: Path, runs: 
     """The table is data; the queries that differ most are shown with texts, grades and a dash for the unjudged."""
     answer = cli("eval", "compare", *runs, "--data", data, "--measures", "RR@10")
     assert answer.code == 0, answer.err
+    assert "Judged@10" in answer.out
     for text in ("RR@10: 3 queries", "rank group", "other - one", "1/1/1", "question 3", "question 1", "of clouds"):
         assert text in answer.out
     assert "question 2" not in answer.out
@@ -49,6 +50,8 @@ def test_compare_as_json_has_everything(cli: Cli, data: Path, runs: list[Path]) 
         "eval", "compare", *runs, "--data", data, "--measures", "RR@10,nDCG@10", "--queries", 1, "--json"
     ).json
     assert [each["measure"] for each in content["comparisons"]] == ["RR@10", "nDCG@10"]
+    # Of two hits, one and one of one's, all are judged; of the other's third, none.
+    assert [each["judged"] for each in content["comparisons"][0]["standings"]] == pytest.approx([1.0, 2 / 3])
     (pair,) = content["comparisons"][0]["pairs"]
     assert pair["difference"] == pytest.approx((0.5 + 0 - 1) / 3)
     assert (pair["wins"], pair["ties"], pair["losses"]) == (1, 1, 1)

@@ -86,7 +86,20 @@ def test_the_figures_are_right_and_unanswered_queries_count_as_0(cli: Cli, data:
     recall = {query: values["R@10"] for query, values in systems[0]["per_query"].items()}
     assert recall == {"q1": 1.0, "b": 1.0, "q3": 0.0}
     assert systems[0]["measures"]["R@10"] == pytest.approx(2 / 3)
-    assert set(systems[0]["measures"]) == {"R@10", "P@1"}
+    assert list(systems[0]["measures"]) == ["R@10", "P@1", "Judged@10"]
+
+
+def test_judged_at_10_is_measured_whatever_else_is(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """By hand: of the hits of q1 and of b one each is judged; it stands last, in the table, too, and once."""
+    for measures in ("RR@10", "Judged@10,RR@10"):
+        answer = cli("eval", "run", data, "--out", tmp_path / "out", "--measures", measures)
+        assert answer.out.count("Judged@10") == 1
+        (system,) = results_in(tmp_path / "out")["systems"]
+        assert set(system["measures"]) == {"RR@10", "Judged@10"}
+        hits = run_in(tmp_path / "out")
+        expected = {"q1": 1 / len(hits["q1"]), "b": 1 / len(hits["b"]), "q3": 0.0}
+        assert {query: values["Judged@10"] for query, values in system["per_query"].items()} == pytest.approx(expected)
+    assert next(iter(system["measures"])) == "Judged@10"
 
 
 def test_the_written_run_gives_the_figures_of_the_results(cli: Cli, data: Path, tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ def test_a_suite_runs_every_system_on_every_set(cli: Cli, data: Path, tmp_path: 
         assert (content["dataset"], content["systems"][0]["name"]) == ("night", name)
         assert (out / "cells" / "night" / name / f"{name}.trec").is_file()
         assert content["systems"][0]["measures"]["R@10"] == 1.0
+        assert 0 < content["systems"][0]["measures"]["Judged@10"] < 1
+    assert "Judged@10" in answer.out
     assert cell(out, "theirs")["systems"][0]["measures"]["nDCG@10"] == pytest.approx((1 / 1.584962500721156 + 1) / 2)
     cost = cell(out, "bm25")["systems"][0]["cost"]
     assert cost["index_bytes"] > 0
