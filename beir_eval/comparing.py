@@ -181,7 +181,10 @@ def _common_queries(systems: Sequence[Measured]) -> list[str]:
     if len(systems) < 2:
         raise InputError(f"a comparison needs at least two systems; got {len(systems)}")
     if without := [system.name for system in systems if not system.per_query]:
-        raise InputError(f"{without[0]} was imported as means: a comparison needs its values of queries")
+        raise InputError(
+            f"{without[0]} was imported as means: a comparison needs its values of queries",
+            hint="eval leaderboard shows it beside what was measured",
+        )
     first, *others = systems
     for other in others:
         if differing := sorted(first.per_query.keys() ^ other.per_query.keys()):

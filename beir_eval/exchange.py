@@ -214,7 +214,7 @@ def _from_mteb(path: Path, content: Mapping[str, Any], split: str) -> StoredSyst
         raise CollectionError(f"{path}: holds no scores of the split {split!r}", hint=there)
     if len(found) > 1:
         raise CollectionError(f"{path}: holds {len(found)} subsets, which are collections of their own")
-    scores = ((_our_name(name), value) for name, value in found[0].items())
+    scores = sorted(((_our_name(name), value) for name, value in found[0].items()), key=lambda score: score[0] != _MAIN)
     return StoredSystem(
         name=_model_name(path),
         measures={name: value for name, value in scores if name and _is_score(value)},

@@ -15,7 +15,7 @@ from retrieval.beir_eval.measures import JUDGED
 from retrieval.beir_eval.significance import bootstrap_interval, holm, randomisation_test, rank_groups, t_test
 from retrieval.errors import InputError
 
-__all__ = ["Board", "Column", "Entry", "Price", "Row", "make_board"]
+__all__ = ["Board", "Column", "Entry", "Floats", "Price", "Row", "make_board"]
 
 LEVEL = 0.05
 """Two systems are told apart where the corrected p of their difference is below."""
@@ -36,28 +36,33 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What a system scored on a set.
+    """What a system scored on a set; of a mean that was imported, in whole or in part, no more is known than that.
 
     Attributes:
         value: the measure's mean; of a group of data sets, the mean of their means.
-        low, high: its 95 % interval, by bootstrap over queries.
-        values: (queries,) of the measure, in the order of the set's queries.
-        group: of systems on this set that cannot be told apart, from 1 for the best.
-        is_best: nobody has a higher mean here.
+        low, high: its 95 % interval, by bootstrap over queries; None of an imported mean.
+        values: (queries,) of the measure, in the order of the set's queries; None of an imported mean.
+        group: of systems on this set that cannot be told apart, from 1 for the best; None of an imported mean.
+        is_best: nobody whose queries are known has a higher mean here, and this one's are.
         judged: the mean of Judged@10, a set counting the same as another; None where a result lacks it.
         cost: as in results, and `per_million`, where a price is given.
         scores: it was made of, one for each data set.
     """
 
     value: float
-    low: float
-    high: float
-    values: Floats
-    group: int
+    low: float | None
+    high: float | None
+    values: Floats | None
+    group: int | None
     is_best: bool
     judged: float | None
     cost: Mapping[str, Any]
     scores: tuple[Score, ...]
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether it is a mean without values of queries."""
+        return self.values is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +71,8 @@ class Column:
 
     Attributes:
         name: as it is called.
-        queries: of all its data sets; with the data set's name in front, where it has several.
+        queries: of all its data sets, with the data set's name in front where it has several; none where all of its
+            means were imported.
         texts: of each query; empty where no result tells it.
         weights: (queries,) with which a mean over queries is the mean of the data sets' means.
     """
@@ -85,6 +91,11 @@ class Row:
     entries: Mapping[str, Entry]
     overall: Entry | None
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether values of its queries are known, on some set."""
+        return not all(entry.is_imported for entry in self.entries.values())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
@@ -95,7 +106,7 @@ class Board:
         columns: the sets, in order of their names.
         rows: the systems.
         overall: all sets, each of which counts the same; None where there is one.
-        baseline: the system that differences are taken from.
+        baseline: the system that differences are taken from; None where all were imported.
         price: of an hour, if it is known.
     """
 
@@ -103,7 +114,7 @@ class Board:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     overall: Column | None
-    baseline: str
+    baseline: str | None
     price: Price | None
 
     @property
@@ -123,20 +134,18 @@ def make_board(
 
     Args:
         scores: of each system on each data set, once.
-        measure: one that all of them have; None takes the first.
+        measure: one that all of them have; None takes the first, of those that hold values of queries if some do.
         baseline: a system; None takes the last of those that were measured everywhere.
         price: of an hour of the machine.
 
     Raises:
-        InputError: a score lacks the measure, there is no such baseline, or a data set was not measured on the same
-            queries for all.
+        InputError: a score lacks the measure, there is no such baseline or it was imported, or a data set was not
+            measured on the same queries for all.
     """
-    measure = measure or next(iter(scores[0].measures))
+    measure = measure or next(iter(next((score for score in scores if score.per_query), scores[0]).measures))
     for score in scores:
         if measure not in score.measures:
             raise InputError(f"{score.folder}: has no {measure}", hint=f"it has {', '.join(score.measures)}")
-        if not score.per_query:
-            raise InputError(f"{score.folder}: holds means alone, which say nothing of what chance makes of them")
     columns, entries = [], {}
     for name, members in sorted(_by_set(scores).items()):
         column, answers = _column(name, members, measure)
@@ -151,12 +160,28 @@ def make_board(
         mean = means.get(system) if len(columns) > 1 else own[columns[0].name]
         rows.append(Row(system=system, entries=own, overall=mean))
     rows.sort(key=lambda row: (-row.overall.value if row.overall else 1, -len(row.entries)))
-    baseline = baseline or [row for row in rows if row.overall or not complete][-1].system
-    if baseline not in systems:
-        raise InputError(f"no system is called {baseline!r}", hint=f"name one of {', '.join(systems)}")
     return Board(
-        measure=measure, columns=tuple(columns), rows=tuple(rows), overall=overall, baseline=baseline, price=price
+        measure=measure,
+        columns=tuple(columns),
+        rows=tuple(rows),
+        overall=overall,
+        baseline=_baseline(rows, baseline),
+        price=price,
     )
+
+
+def _baseline(rows: Sequence[Row], name: str | None) -> str | None:
+    """The system of this name; without one the last that was measured everywhere, or else anywhere."""
+    measured = [row for row in rows if row.is_measured]
+    if name is None:
+        everywhere = [row for row in measured if row.overall and not row.overall.is_imported]
+        return (everywhere or measured)[-1].system if measured else None
+    there = [row.system for row in measured]
+    if name not in [row.system for row in rows]:
+        raise InputError(f"no system is called {name!r}", hint=f"name one of {', '.join(there)}")
+    if name not in there:
+        raise InputError(f"{name} was imported as means: differences to it need its values of queries")
+    return name
 
 
 Members = dict[str, dict[str, Score]]
@@ -165,9 +190,10 @@ Members = dict[str, dict[str, Score]]
 
 @dataclass(frozen=True, kw_only=True)
 class _Answers:
-    """What a system has on a set, before it is compared: see `Entry`."""
+    """What a system has on a set, before it is compared: see `Entry`; the mean is taken where values are not known."""
 
-    values: Floats
+    mean: float
+    values: Floats | None
     judged: float | None
     scores: tuple[Score, ...]
 
@@ -187,16 +213,10 @@ def _by_set(scores: Sequence[Score]) -> dict[str, Members]:
 
 def _column(name: str, members: Members, measure: str) -> tuple[Column, dict[str, _Answers]]:
     """A set, and what each system has on it."""
-    first = next(iter(members.values()))
-    datasets = sorted(first)
-    for own in members.values():
-        for dataset in datasets:
-            if own[dataset].per_query.keys() != first[dataset].per_query.keys():
-                raise InputError(
-                    f"{own[dataset].folder} and {first[dataset].folder} were measured on different queries of {dataset}"
-                )
-    pairs = [(dataset, query) for dataset in datasets for query in first[dataset].per_query]
-    sizes = [len(first[dataset].per_query) for dataset in datasets]
+    datasets = sorted(next(iter(members.values())))
+    measured = [system for system, own in members.items() if all(score.per_query for score in own.values())]
+    asked = _queries([members[system] for system in measured], datasets)
+    pairs = [(dataset, query) for dataset, queries in asked.items() for query in queries]
     told = {
         dataset: {id_: text for own in members.values() for id_, text in own[dataset].queries.items()}
         for dataset in datasets
@@ -205,17 +225,30 @@ def _column(name: str, members: Members, measure: str) -> tuple[Column, dict[str
         name=name,
         queries=tuple(query if len(datasets) == 1 else f"{dataset}: {query}" for dataset, query in pairs),
         texts=tuple(told[dataset].get(query, "") for dataset, query in pairs),
-        weights=_weights(sizes),
+        weights=_weights([len(queries) for queries in asked.values()]),
     )
     answers = {
         system: _Answers(
-            values=np.array([own[dataset].per_query[query].get(measure, 0.0) for dataset, query in pairs]),
+            mean=fmean(own[dataset].measures[measure] for dataset in datasets),
+            values=np.array([own[dataset].per_query[query].get(measure, 0.0) for dataset, query in pairs])
+            if system in measured
+            else None,
             judged=None if measure == JUDGED else _mean([own[dataset].measures.get(JUDGED) for dataset in datasets]),
             scores=tuple(own[dataset] for dataset in datasets),
         )
         for system, own in members.items()
     }
     return column, answers
+
+
+def _queries(measured: Sequence[Mapping[str, Score]], datasets: Sequence[str]) -> dict[str, list[str]]:
+    """Data set → the queries on which all were measured; empty where nobody was."""
+    for own in measured:
+        for dataset in datasets:
+            one, other = own[dataset], measured[0][dataset]
+            if one.per_query.keys() != other.per_query.keys():
+                raise InputError(f"{one.folder} and {other.folder} were measured on different queries of {dataset}")
+    return {dataset: list(measured[0][dataset].per_query) for dataset in datasets} if measured else {}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -229,25 +262,48 @@ def _weights(sizes: Sequence[int]) -> Floats:
     return np.repeat([sum(sizes) / (len(sizes) * size) for size in sizes], sizes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Standing:
+    """A system's mean among those that it was compared with: see `Entry`."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    group: int | None = None
+    is_best: bool = False
+
+
 def _entries(column: Column, answers: Mapping[str, _Answers], price: Price | None) -> dict[str, Entry]:
     """Each system's entry in a column."""
-    weighted = np.column_stack([own.values * column.weights for own in answers.values()])
-    means = weighted.mean(axis=0)
-    lows, highs = bootstrap_interval(weighted)
-    groups = rank_groups(means, _separable(weighted))
+    known = {system: own.values * column.weights for system, own in answers.items() if own.values is not None}
+    standings = _standings(known) if known else {}
     return {
         system: Entry(
-            value=float(means[i]),
-            low=float(lows[i]),
-            high=float(highs[i]),
+            **vars(standings.get(system) or _Standing(value=own.mean)),
             values=own.values,
-            group=groups[i],
-            is_best=bool(means[i] == means.max()),
             judged=own.judged,
             cost=_cost(own.scores, price),
             scores=own.scores,
         )
-        for i, (system, own) in enumerate(answers.items())
+        for system, own in answers.items()
+    }
+
+
+def _standings(known: Mapping[str, Floats]) -> dict[str, _Standing]:
+    """Systems compared by their weighted values."""
+    weighted = np.column_stack(list(known.values()))
+    means = weighted.mean(axis=0)
+    lows, highs = bootstrap_interval(weighted)
+    groups = rank_groups(means, _separable(weighted))
+    return {
+        system: _Standing(
+            value=float(means[i]),
+            low=float(lows[i]),
+            high=float(highs[i]),
+            group=groups[i],
+            is_best=bool(means[i] == means.max()),
+        )
+        for i, system in enumerate(known)
     }
 
 
@@ -277,22 +333,24 @@ def _overall(
     """All sets as one, in which each counts the same, for systems that have all; none where no system has."""
     if not systems:
         return None, {}
-    names = [column.name for column in columns]
-    sizes = [len(column.queries) for column in columns]
-    column = Column(
+    asked = columns if all(column.queries for column in columns) else []  # else nobody was measured on all of them
+    weights = _weights([len(column.queries) for column in asked])
+    overall = Column(
         name="mean",
-        queries=tuple(f"{column.name}: {query}" for column in columns for query in column.queries),
-        texts=tuple(text for column in columns for text in column.texts),
-        weights=_weights(sizes) * np.concatenate([column.weights for column in columns]),
+        queries=tuple(f"{column.name}: {query}" for column in asked for query in column.queries),
+        texts=tuple(text for column in asked for text in column.texts),
+        weights=weights * np.concatenate([np.empty(0), *(column.weights for column in asked)]),
     )
-    answers = {system: _joined([entries[name][system] for name in names]) for system in systems}
-    return column, _entries(column, answers, price)
+    answers = {system: _joined([entries[column.name][system] for column in columns]) for system in systems}
+    return overall, _entries(overall, answers, price)
 
 
 def _joined(entries: Sequence[Entry]) -> _Answers:
     """What a system has on several sets."""
+    known = [entry.values for entry in entries if entry.values is not None]
     return _Answers(
-        values=np.concatenate([entry.values for entry in entries]),
+        mean=fmean(entry.value for entry in entries),
+        values=np.concatenate(known) if len(known) == len(entries) else None,
         judged=_mean([entry.judged for entry in entries]),
         scores=tuple(score for entry in entries for score in entry.scores),
     )

@@ -55,12 +55,12 @@ class CostChart:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A system's score, from zero, with its interval."""
+    """A system's score, from zero, with its interval where it has one."""
 
     y: float
     length: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     row: int
     is_level: bool
     text: str
@@ -128,7 +128,10 @@ def bar_chart(board: Board, column: Column) -> BarChart:
     """The systems' scores on a set, in the board's order, on one scale from zero for all sets."""
     entries = [(i, row, entry) for i, row in enumerate(board.rows) if (entry := board.entry(row, column))]
     highest = max(
-        entry.high for row in board.rows for each in board.sets if (entry := board.entry(row, each)) is not None
+        entry.value if entry.high is None else entry.high
+        for row in board.rows
+        for each in board.sets
+        if (entry := board.entry(row, each)) is not None
     )
     left = min(150.0, 12 + _LETTER * max(len(row.system) for row in board.rows))
     pitch, top, right = 24, 6, 52
@@ -139,11 +142,11 @@ def bar_chart(board: Board, column: Column) -> BarChart:
         Bar(
             y=top + pitch * place,
             length=round(x(entry.value) - left, 1),
-            low=round(x(max(entry.low, 0.0)), 1),
-            high=round(x(entry.high), 1),
+            low=None if entry.low is None else round(x(max(entry.low, 0.0)), 1),
+            high=None if entry.high is None else round(x(entry.high), 1),
             row=i,
             is_level=entry.group == 1,
-            text=score(entry.value),
+            text=score(entry.value) + ("†" if entry.is_imported else ""),
             label=_cut(row.system, left - 8),
         )
         for place, (i, row, entry) in enumerate(entries)

@@ -10,8 +10,11 @@ from retrieval.beir_eval.measures import JUDGED
 
 __all__ = [
     "COSTS",
+    "IMPORTED",
     "CostKind",
     "costs_of",
+    "group_of",
+    "has_imported",
     "has_judged",
     "pareto",
     "plain_ticks",
@@ -47,6 +50,10 @@ COSTS = (
 )
 
 
+IMPORTED = "imported as a mean: without values of queries it has no interval and no rank group, and is in no test"
+"""What † behind a score says."""
+
+
 def costs_of(board: Board) -> tuple[CostKind, ...]:
     """The costs that are known of any system, with the price if there is one."""
     price = (CostKind("per_million", "Price of a million queries", board.price.currency),) if board.price else ()
@@ -70,12 +77,29 @@ def title_of(board: Board) -> str:
     return f"{board.measure} ({JUDGED})" if has_judged(board) else board.measure
 
 
-def told(entry: Entry | None, best: str = "{}") -> str:
-    """A score as a table of text has it, with Judged@10 behind it where that is known; `best` is the highest's form."""
+def has_imported(board: Board) -> bool:
+    """Whether any entry is a mean without values of queries."""
+    return any(entry.is_imported for row in board.rows for entry in row.entries.values())
+
+
+def told(entry: Entry | None, best: str = "{}", imported: str = "†") -> str:
+    """A score as a table of text has it, with Judged@10 behind it where that is known.
+
+    Args:
+        entry: None where a system lacks the set.
+        best: the form of the highest.
+        imported: the sign behind a mean that was imported.
+    """
     if entry is None:
         return "–"
     text = best.format(score(entry.value)) if entry.is_best else score(entry.value)
+    text += imported if entry.is_imported else ""
     return text if entry.judged is None else f"{text} ({share(entry.judged)})"
+
+
+def group_of(entry: Entry | None) -> str:
+    """A rank group; a dash where there is none."""
+    return "–" if entry is None or entry.group is None else str(entry.group)
 
 
 def share(value: float) -> str:

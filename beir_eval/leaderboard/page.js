@@ -148,11 +148,11 @@
   document.querySelectorAll("details[id^=cell-]").forEach((details) => {
     details.addEventListener("toggle", () => {
       const place = details.querySelector(".queries");
-      if (details.open && !("filled" in place.dataset)) fill(place);
+      if (details.open && place && !("filled" in place.dataset)) fill(place);
     });
   });
   if (against) {
-    if (compared.value === against.value) compared.selectedIndex = compared.value === "0" ? 1 : 0;
+    if (compared.value === against.value) compared.selectedIndex = 1; // the baseline is the first
     against.addEventListener("change", drawDifferences);
     compared.addEventListener("change", drawDifferences);
     drawDifferences();

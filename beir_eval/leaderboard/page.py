@@ -33,7 +33,7 @@ def render_page(board: Board, *, title: str = "Retrieval leaderboard") -> str:
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters.update(score=figures.score, share=figures.share, shown=figures.shown)
-    environment.filters.update(told=_told, pretty=_pretty)
+    environment.filters.update(group=figures.group_of, told=_told, pretty=_pretty)
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     kinds = figures.costs_of(board)
@@ -43,6 +43,9 @@ def render_page(board: Board, *, title: str = "Retrieval leaderboard") -> str:
         board=board,
         kinds=kinds,
         cost_sets=cost_sets,
+        measured=[(place, row) for place, row in enumerate(board.rows) if row.is_measured],
+        has_imported=figures.has_imported(board),
+        imported=figures.IMPORTED,
         has_judged=figures.has_judged(board),
         has_hollow=any(point.is_hollow for _, charts in cost_sets for _, chart in charts for point in chart.points),
         bar_charts=[(column, bar_chart(board, column)) for column in board.sets],
@@ -103,14 +106,16 @@ def _cut(text: str) -> str:
 
 
 def _values(entry: Entry | None) -> list[float] | None:
-    return None if entry is None else [round(value, 4) for value in entry.values.tolist()]
+    return None if entry is None or entry.values is None else [round(value, 4) for value in entry.values.tolist()]
 
 
 def _facts(board: Board) -> dict[str, Any]:
     """What a reader should know of all results: machines, versions, problems."""
     scores = [score for row in board.rows for entry in row.entries.values() for score in entry.scores]
     machines = dict.fromkeys(
-        f"{score.environment.get('processor', '?')}, {score.environment.get('platform', '?')}" for score in scores
+        f"{score.environment.get('processor', '?')}, {score.environment.get('platform', '?')}"
+        for score in scores
+        if score.per_query  # nobody knows where imported ones were measured
     )
     problems = dict.fromkeys(
         f"{score.dataset}: {problem}" for score in scores for problem in score.environment.get("problems", [])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retrieval.beir_eval.leaderboard.board import Board
+from retrieval.beir_eval.leaderboard.board import Board, Column, Floats, Row
 from retrieval.beir_eval.leaderboard.charts import Point, cost_chart
 from retrieval.beir_eval.leaderboard.figures import costs_of, score
 from retrieval.errors import MissingExtraError
@@ -124,34 +124,41 @@ def _sets(board: Board) -> "Figure":
         entries = [(row.system, entry) for row in board.rows if (entry := board.entry(row, column))]
         places = np.arange(len(entries))[::-1]
         values = [entry.value for _, entry in entries]
-        errors = [[e.value - e.low for _, e in entries], [e.high - e.value for _, e in entries]]
+        ends = [(e.value if e.low is None else e.low, e.value if e.high is None else e.high) for _, e in entries]
+        errors = np.abs(np.array(ends).T - values)
         colours = [_ACCENT if entry.group == 1 else _QUIET for _, entry in entries]
         axis.barh(places, values, color=colours, height=0.7, xerr=errors, error_kw={"ecolor": _INK, "elinewidth": 1})
         axis.set_yticks(places, [name for name, _ in entries])
-        for place, (_, entry) in zip(places, entries, strict=True):
-            axis.text(entry.high, place, f"  {score(entry.value)}", va="center", fontsize=7, color=_INK)
-        axis.set_xlim(0, max(entry.high for _, entry in entries) * 1.25)
+        for place, (_, entry), (_, high) in zip(places, entries, ends, strict=True):
+            sign = "†" if entry.is_imported else ""
+            axis.text(high, place, f"  {score(entry.value)}{sign}", va="center", fontsize=7, color=_INK)
+        axis.set_xlim(0, max(high for _, high in ends) * 1.25)
         _plain(axis, "mean of all sets" if column is board.overall else column.name, grid="x")
     return figure
 
 
 def _differences(board: Board) -> "Figure | None":
     """Each query's difference to the baseline, the best other system's; None if there is no other."""
-    others = [row for row in board.rows if row.system != board.baseline]
-    base = next(row for row in board.rows if row.system == board.baseline)
-    if not others:
+    others = [row for row in board.rows if row.is_measured and row.system != board.baseline]
+    base = next((row for row in board.rows if row.system == board.baseline), None)
+    if base is None or not others:
         return None
-    columns = [each for each in board.columns if {each.name} <= base.entries.keys() & others[0].entries.keys()]
-    if not columns:
+    pairs = [(each.name, _values(others[0], each), _values(base, each)) for each in board.columns]
+    known = [(name, own - other) for name, own, other in pairs if own is not None and other is not None]
+    if not known:
         return None
-    figure, axes = _axes(len(columns), 2.4)
-    for axis, column in zip(axes, columns, strict=True):
-        values = others[0].entries[column.name].values - base.entries[column.name].values
+    figure, axes = _axes(len(known), 2.4)
+    for axis, (name, values) in zip(axes, known, strict=True):
         _waterfall(axis, np.sort(values)[::-1])
-        _plain(axis, column.name, grid="y")
+        _plain(axis, name, grid="y")
     title = f"{others[0].system} minus {board.baseline}, {board.measure} by query"
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     return figure
+
+
+def _values(row: Row, column: Column) -> Floats | None:
+    entry = row.entries.get(column.name)
+    return entry.values if entry else None
 
 
 def _waterfall(axis: "Axes", values: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from retrieval.beir_eval.leaderboard.board import Board
-from retrieval.beir_eval.leaderboard.figures import costs_of, shown, title_of, told
+from retrieval.beir_eval.leaderboard.figures import IMPORTED, costs_of, group_of, has_imported, shown, title_of, told
 from retrieval.beir_eval.measures import JUDGED
 from retrieval.files import write_whole
 
@@ -29,13 +29,15 @@ def to_markdown(board: Board) -> str:
     """A table of GitHub's Markdown, the highest of each column in bold."""
     head, rows = _cells(board, _markdown_text, "**{}**")
     lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    note = f"\n† {IMPORTED}\n" if has_imported(board) else ""
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + note
 
 
 def to_latex(board: Board) -> str:
     r"""A tabular of LaTeX, with the rules of booktabs; the highest of each column is in \textbf."""
-    head, rows = _cells(board, _latex_text, r"\textbf{{{}}}")
+    head, rows = _cells(board, _latex_text, r"\textbf{{{}}}", r"$^\dagger$")
     lines = [rf"{' & '.join(line)} \\" for line in (head, *rows)]
+    note = rf"\multicolumn{{{len(head)}}}{{l}}{{\footnotesize $^\dagger$ {IMPORTED}}} \\"
     return "\n".join(
         [
             rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
@@ -44,6 +46,7 @@ def to_latex(board: Board) -> str:
             r"\midrule",
             *lines[1:],
             r"\bottomrule",
+            *([note] if has_imported(board) else []),
             r"\end{tabular}",
             "",
         ]
@@ -60,13 +63,16 @@ def to_csv(board: Board) -> str:
     for row in board.rows:
         for column in board.sets:
             if entry := board.entry(row, column):
+                queries = "" if entry.values is None else len(entry.values)
                 numbers = [entry.value, entry.low, entry.high, entry.group, *([entry.judged] if beside else [])]
                 costs = [entry.cost.get(key) for key in keys]
-                writer.writerow([row.system, column.name, len(column.queries), *numbers, *costs])
+                writer.writerow([row.system, column.name, queries, *numbers, *costs])
     return text.getvalue()
 
 
-def _cells(board: Board, text: Callable[[str], str], bold: str) -> tuple[list[str], list[list[str]]]:
+def _cells(
+    board: Board, text: Callable[[str], str], bold: str, imported: str = "†"
+) -> tuple[list[str], list[list[str]]]:
     """The head and the rows of a table that is read."""
     kinds = costs_of(board)
     sets = [*board.columns, *([board.overall] if board.overall else [])]
@@ -75,8 +81,8 @@ def _cells(board: Board, text: Callable[[str], str], bold: str) -> tuple[list[st
     head = [title_of(board), *(column.name for column in sets), *groups, *titles]
     rows = []
     for row in board.rows:
-        scores = [told(board.entry(row, column), bold) for column in sets]
-        group = [str(row.overall.group) if row.overall else "–"] if board.overall else []
+        scores = [told(board.entry(row, column), bold, imported) for column in sets]
+        group = [group_of(row.overall)] if board.overall else []
         costs = [shown(row.overall.cost, kind) if row.overall else "–" for kind in kinds]
         rows.append([text(row.system), *scores, *group, *costs])
     return [text(title) for title in head], rows

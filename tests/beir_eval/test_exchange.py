@@ -110,16 +110,16 @@ def mteb(folder: Path, content: Any, model: str = "") -> Path:
     return folder / "NFCorpus.json"
 
 
-SCORES = {"ndcg_at_10": 0.3, "nauc_ndcg_at_10_max": 0.1, "main_score": 0.3, "hf_subset": "default"}
+SCORES = {"ndcg_at_1": 0.2, "ndcg_at_10": 0.3, "nauc_ndcg_at_10_max": 0.1, "main_score": 0.3, "hf_subset": "default"}
 
 
 def test_a_model_is_called_as_its_metadata_say(tmp_path: Path) -> None:
-    """Beside the file in MTEB's results repository; scores without a name here are left out."""
+    """Beside the file in MTEB's results repository; other scores are left out, the main one is first."""
     content = {"task_name": "NFCorpus", "mteb_version": "2.0", "scores": {"test": [SCORES]}}
     found = from_mteb([mteb(tmp_path / "rev", content, "sentence-transformers/all-MiniLM-L6-v2")])
     assert found.dataset == "nfcorpus"
     assert found.systems[0].name == "sentence-transformers/all-MiniLM-L6-v2"
-    assert found.systems[0].measures == {"nDCG@10": 0.3}
+    assert list(found.systems[0].measures.items()) == [("nDCG@10", 0.3), ("nDCG@1", 0.2)]
 
 
 def test_scores_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:

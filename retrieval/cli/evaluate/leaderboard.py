@@ -8,7 +8,7 @@ import typer
 
 from retrieval.beir_eval.leaderboard.board import Board, Price, make_board
 from retrieval.beir_eval.leaderboard.data import read_scores
-from retrieval.beir_eval.leaderboard.figures import title_of, told
+from retrieval.beir_eval.leaderboard.figures import IMPORTED, group_of, has_imported, title_of, told
 from retrieval.cli.console import print_json, print_table, say
 from retrieval.cli.options import JsonOption
 from retrieval.errors import InputError
@@ -73,9 +73,10 @@ def _show(board: Board) -> None:
     columns = [column.name for column in board.sets]
     rows = []
     for row in board.rows:
-        group = str(row.overall.group) if row.overall else "–"
-        rows.append([row.system, group, *(told(board.entry(row, column)) for column in board.sets)])
+        rows.append([row.system, group_of(row.overall), *(told(board.entry(row, column)) for column in board.sets)])
     print_table(["system", "group", *columns], rows, title=title_of(board))
+    if has_imported(board):
+        say(f"† {IMPORTED}")
 
 
 def _content(board: Board) -> list[dict[str, object]]:
@@ -85,7 +86,7 @@ def _content(board: Board) -> list[dict[str, object]]:
             "system": row.system,
             "set": column.name,
             "value": entry.value,
-            "interval": [entry.low, entry.high],
+            "interval": None if entry.is_imported else [entry.low, entry.high],
             "group": entry.group,
             "judged": entry.judged,
             "cost": entry.cost,

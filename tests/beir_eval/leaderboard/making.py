@@ -44,6 +44,19 @@ def write_results(
     return place
 
 
+def write_imported(folder: Path, dataset: str, **means: float) -> Path:
+    """A folder with the mean nDCG@10 of systems on a data set, as `eval import` writes them."""
+    folder.mkdir(parents=True)
+    entries = [
+        {"name": name, "measures": {"nDCG@10": mean}, "per_query": {}, "cost": {}, "settings": {"mteb": {}}}
+        for name, mean in means.items()
+    ]
+    environment = {"problems": ["imported from MTEB's results: means only"]}
+    content = {"dataset": dataset, "split": "test", "systems": entries, "environment": environment}
+    (folder / "results.json").write_text(json.dumps(content))
+    return folder
+
+
 def several(folder: Path) -> Path:
     """Four systems on two sets: two good ones that are alike, a bad one, and one with a wicked name on one set."""
     drawn = np.random.default_rng(0)

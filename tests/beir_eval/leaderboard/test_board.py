@@ -6,7 +6,7 @@ import pytest
 from retrieval.beir_eval.leaderboard.board import Board, Price, make_board
 from retrieval.beir_eval.leaderboard.data import read_scores
 from retrieval.errors import InputError
-from tests.beir_eval.leaderboard.making import COST, write_results
+from tests.beir_eval.leaderboard.making import COST, write_imported, write_results
 
 
 def test_systems_stand_by_their_mean_over_sets_that_count_the_same(board: Board) -> None:
@@ -60,6 +60,50 @@ def test_judged_at_10_stands_beside_every_score(tmp_path: Path) -> None:
     itself = make_board([score for score in read_scores(tmp_path) if score.system == "new"], measure="Judged@10")
     assert itself.rows[0].entries["first"].value == 0.2
     assert itself.rows[0].entries["first"].judged is None
+
+
+def test_imported_means_stand_among_the_others_and_change_nothing_of_them(tmp_path: Path) -> None:
+    """By their mean, without interval and group, never the best; one set that was imported makes the mean so."""
+    for dataset in ("first", "second"):
+        for system, shift in (("one", 0.0), ("other", 0.3)):
+            write_results(tmp_path / "ours", dataset, system, np.linspace(0.1, 0.5, 30) + shift)
+    write_results(tmp_path / "ours", "first", "partly", np.full(30, 0.45))
+    alone = make_board(read_scores(tmp_path / "ours"))
+    write_imported(tmp_path / "imported" / "a", "first", theirs=0.9, partly_=0.1)
+    write_imported(tmp_path / "imported" / "b", "second", theirs=0.1, partly=0.65)
+    board = make_board(read_scores(tmp_path / "imported", tmp_path / "ours"))
+    rows = {row.system: row for row in board.rows}
+    assert [row.system for row in board.rows] == ["other", "partly", "theirs", "one", "partly_"]
+    theirs = rows["theirs"].overall
+    assert theirs
+    assert theirs.value == pytest.approx(0.5)
+    assert (theirs.low, theirs.high, theirs.group, theirs.is_best) == (None, None, None, False)
+    partly = rows["partly"]
+    assert partly.overall
+    assert partly.overall.is_imported
+    assert (partly.entries["first"].is_imported, partly.entries["second"].is_imported) == (False, True)
+    for row in alone.rows:
+        assert np.array_equal(rows[row.system].entries["first"].values, row.entries["first"].values)
+        for column in alone.columns:
+            if row.system != "partly":
+                entries = row.entries[column.name], rows[row.system].entries[column.name]
+                before, after = ((each.low, each.high, each.group, each.is_best) for each in entries)
+                assert before == after
+    assert board.baseline == "one"
+    with pytest.raises(InputError, match="theirs was imported as means"):
+        make_board(read_scores(tmp_path), baseline="theirs")
+
+
+def test_a_board_of_imported_means_alone_is_a_table(tmp_path: Path) -> None:
+    """Of means; nothing is compared, and there is no baseline."""
+    write_imported(tmp_path / "a", "first", one=0.4, other=0.5)
+    write_imported(tmp_path / "b", "second", one=0.4, other=0.1)
+    board = make_board(read_scores(tmp_path))
+    assert [(row.system, row.overall and row.overall.value) for row in board.rows] == [
+        *(("one", pytest.approx(0.4)), ("other", pytest.approx(0.3)))
+    ]
+    assert board.overall
+    assert (board.baseline, board.overall.queries, len(board.overall.weights)) == (None, (), 0)
 
 
 def test_a_price_follows_from_speed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from retrieval.beir_eval.leaderboard.board import Board, make_board
 from retrieval.beir_eval.leaderboard.data import read_scores
 from retrieval.beir_eval.leaderboard.page import render_page
 from tests.beir_eval.leaderboard.browser import Browser, browser
-from tests.beir_eval.leaderboard.making import write_results
+from tests.beir_eval.leaderboard.making import write_imported, write_results
 
 COLUMN = "[...document.querySelectorAll('#scores tbody tr')].map((row) => row.cells[{}].firstChild.textContent.trim())"
 NAMES = COLUMN.format(0)
@@ -105,6 +105,30 @@ def test_a_query_stands_beside_its_id(tmp_path: Path) -> None:
         assert len(found[1][1]) == 200
         assert found[2] == ["q2"]
         assert running.run(f"{cells}.map((cell) => cell.dataset.value)") == ["q0", "q1", "q2"]
+        assert running.errors == []
+
+
+def test_imported_means_stand_in_the_table_and_nowhere_that_needs_queries(tmp_path: Path) -> None:
+    """With a sign that is explained; what is behind one opens without queries, and no choice of systems offers it."""
+    for system, shift in (("one", 0.0), ("other", 0.2)):
+        write_results(tmp_path / "runs" / "ours", "set", system, [0.1 + shift, 0.3 + shift, 0.2])
+    write_imported(tmp_path / "runs" / "theirs", "set", theirs=0.9, third=0.8)
+    page = tmp_path / "report.html"
+    page.write_text(render_page(make_board(read_scores(tmp_path / "runs"))), encoding="utf-8")
+    with browser(tmp_path / "profile") as running:
+        running.open(page, "#cell-0-0")
+        assert running.run(NAMES) == ["theirs", "third", "other", "one"]
+        assert running.run("[...document.querySelectorAll('#scores sup')].length") == 2
+        assert "Imported as a mean" in running.run("document.querySelector('.note').textContent")
+        assert running.run("document.getElementById('cell-0-0').open")
+        assert running.run("document.querySelector('#cell-0-0 .queries')") is None
+        for choice, chosen in (("against", "one"), ("compared", "other")):
+            options = f"[...document.getElementById('{choice}').options]"
+            assert running.run(f"{options}.map((option) => option.textContent)") == ["other", "one"]
+            assert running.run(f"{options}.find((option) => option.selected).textContent") == chosen
+        assert running.run("document.querySelectorAll('#differences svg').length") == 1
+        assert running.run("document.querySelectorAll('.bar.hollow').length") == 2
+        assert running.run("document.querySelectorAll('.bar.hollow .interval').length") == 0
         assert running.errors == []
 
 

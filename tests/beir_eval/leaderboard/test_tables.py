@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.beir_eval.leaderboard.board import Board
-from retrieval.beir_eval.leaderboard.figures import score
+from retrieval.beir_eval.leaderboard.board import Board, make_board
+from retrieval.beir_eval.leaderboard.data import read_scores
+from retrieval.beir_eval.leaderboard.figures import IMPORTED, score
 from retrieval.beir_eval.leaderboard.plots import write_plots
 from retrieval.beir_eval.leaderboard.tables import to_csv, to_latex, to_markdown, write_tables
+from tests.beir_eval.leaderboard.making import write_imported, write_results
 
 
 def test_markdown_has_a_line_for_each_system(board: Board) -> None:
@@ -48,6 +50,24 @@ def test_csv_holds_every_number(board: Board) -> None:
     assert float(lines[1]["p50_ms"]) == 20.0
     assert float(lines[1]["Judged@10"]) == 0.4
     assert len(lines) == 3 * 3 + 1
+
+
+def test_an_imported_mean_has_a_sign_that_is_told(tmp_path: Path) -> None:
+    """In Markdown and LaTeX below the table; in CSV it has no queries, interval or group. Pictures have no interval."""
+    pytest.importorskip("matplotlib")
+    write_results(tmp_path / "ours", "set", "one", [0.1, 0.5])
+    write_imported(tmp_path / "theirs", "set", theirs=0.7)
+    board = make_board(read_scores(tmp_path))
+    assert "| theirs | .7000† |" in to_markdown(board)
+    assert to_markdown(board).endswith(f"\n\n† {IMPORTED}\n")
+    assert r"theirs & .7000$^\dagger$ &" in to_latex(board)
+    assert IMPORTED in to_latex(board)
+    (line, _) = csv.DictReader(io.StringIO(to_csv(board)))
+    assert (line["system"], line["nDCG@10"]) == ("theirs", "0.7")
+    assert {line[name] for name in ("queries", "low", "high", "group", "Judged@10", "p50_ms")} == {""}
+    write_plots(board, tmp_path / "plots")
+    assert ".7000†" in (tmp_path / "plots" / "sets.svg").read_text()
+    assert not (tmp_path / "plots" / "differences.svg").exists()
 
 
 def test_tables_and_pictures_are_written(board: Board, tmp_path: Path) -> None:

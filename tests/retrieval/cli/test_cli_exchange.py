@@ -102,6 +102,14 @@ def test_results_are_exported_and_imported(cli: Cli, data: Path, tmp_path: Path)
     (system,) = json.loads((tmp_path / "in" / "results.json").read_text())["systems"]
     assert (system["name"], system["per_query"]) == ("lexical", {})
     assert system["measures"]["R@100"] == ours["measures"]["R@100"]
+    board = cli("eval", "leaderboard", tmp_path / "in", "--json")
+    assert [(entry["value"], entry["interval"], entry["group"]) for entry in board.json] == [
+        *((ours["measures"]["nDCG@10"], None, None),)
+    ]
+    assert cli("eval", "leaderboard", tmp_path / "in").err.startswith("† imported as a mean: ")
+    refused = cli("eval", "compare", tmp_path / "out", tmp_path / "in")
+    assert (refused.code, "in:lexical was imported as means: a comparison needs" in refused.err) == (2, True)
+    assert "hint: eval leaderboard shows it beside what was measured" in refused.err
     (path.parent / "model_meta.json").write_text('{"name": "/owner/model"}')
     assert cli("eval", "import", path, "--out", tmp_path / "named").code == 0
     assert cli("eval", "export", tmp_path / "named", "--out", tmp_path / "again").code == 0
