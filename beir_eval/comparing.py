@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -273,6 +274,7 @@ def read_systems(
     measures: Sequence[str],
     qrels: Mapping[str, Mapping[str, int]] | None = None,
     *,
+    runs: Mapping[str, Run] = MappingProxyType({}),
     without_own: bool = False,
 ) -> list[Measured]:
     """Systems that were measured, with their runs; two of one name are told apart by their folders.
@@ -283,6 +285,7 @@ def read_systems(
         sources: folders with a `results.json`; `FOLDER:SYSTEM` for one system of them; TREC runs.
         measures: ir-measures' names, for TREC runs.
         qrels: what TREC runs are measured by.
+        runs: those of the TREC runs that have been read, by source: see `retrieval.beir_eval.exchange.read_checked`.
         without_own: of TREC runs beside no results: leave out a document whose id is the query's own.
 
     Raises:
@@ -309,7 +312,7 @@ def read_systems(
             there, systems = stored[source]
             found += [(there, _stored(there, system)) for system in systems]
         else:
-            found.append((Path(source).parent, _measured_run(Path(source), measures, qrels, rules)))
+            found.append((Path(source).parent, _measured_run(Path(source), runs.get(source), measures, qrels, rules)))
     return _told_apart(found)
 
 
@@ -341,13 +344,18 @@ def _rules(systems: Sequence[StoredSystem], without_own: bool) -> _Rules:
 
 
 def _measured_run(
-    path: Path, measures: Sequence[str], qrels: Mapping[str, Mapping[str, int]] | None, rules: _Rules
+    path: Path,
+    read: Run | None,
+    measures: Sequence[str],
+    qrels: Mapping[str, Mapping[str, int]] | None,
+    rules: _Rules,
 ) -> Measured:
     if qrels is None:
         raise InputError(f"{path}: a TREC run needs judgements", hint="give them: --qrels FILE, or --data FOLDER")
     run = {
         query: ranked(hits, k=rules.k or len(hits), without=query if rules.without_own else None, ties=rules.ties)
-        for query, hits in read_run(path, qrels).items()
+        for query, hits in (read_run(path, qrels) if read is None else read).items()
+        if query in qrels
     }
     if not run:
         raise CollectionError(f"{path}: holds no hit of any judged query")

@@ -16,12 +16,20 @@ from retrieval.beir_eval.comparing import (
     largest_differences,
     read_systems,
 )
-from retrieval.beir_eval.datasets import Collection, check_fit, load_collection, read_qrels
+from retrieval.beir_eval.datasets import Collection, check_fit, load_collection, query_ids, read_qrels
+from retrieval.beir_eval.exchange import read_checked
 from retrieval.beir_eval.measures import JUDGED
+from retrieval.beir_eval.runs import Run
 from retrieval.beir_eval.significance import ROUNDS
-from retrieval.cli.console import print_json, print_table
-from retrieval.cli.evaluate.options import KeepSelfOption, MeasuresOption, SplitOption, split_measures
-from retrieval.cli.options import JsonOption
+from retrieval.cli.console import print_json, print_table, say
+from retrieval.cli.evaluate.options import (
+    KeepSelfOption,
+    MeasuresOption,
+    RunErrorOption,
+    SplitOption,
+    split_measures,
+)
+from retrieval.cli.options import JsonOption, OnErrorName
 from retrieval.corpus import read_documents
 from retrieval.errors import InputError
 
@@ -60,6 +68,7 @@ def compare_systems(
     ] = ROUNDS,
     seed: Annotated[int, typer.Option(min=0, help="Of flips and draws.")] = 0,
     keep_self: KeepSelfOption = False,
+    on_error: RunErrorOption = OnErrorName.STOP,
     json: JsonOption = False,
 ) -> None:
     """Compare systems that answered the same queries: tests, intervals, rank groups, and the queries that differ most.
@@ -71,10 +80,10 @@ def compare_systems(
     if data and qrels:
         raise InputError("--data has judgements of its own: leave --qrels out, or choose a --split")
     names = split_measures(measures)
-    collection = load_collection(data, split) if data else None
+    collection = load_collection(data, split, on_error=on_error.value) if data else None
     judged = collection.qrels if collection else read_qrels(qrels) if qrels else None
-    without_own = bool(data and collection and not keep_self and _has_own(systems, data, collection))
-    found = read_systems(systems, names, judged, without_own=without_own)
+    runs, has_own = _checked(systems, data, collection, on_error) if data and collection else ({}, False)
+    found = read_systems(systems, names, judged, runs=runs, without_own=has_own and not keep_self)
     settings: dict[str, Any] = {"alpha": alpha, "level": level, "rounds": rounds, "seed": seed}
     comparisons = [compare(found, name, **settings) for name in names]
     differences = largest_differences(found[0], found[1], names[0], count=queries, depth=depth)
@@ -90,11 +99,20 @@ def compare_systems(
         _show_query(each, found, names[0])
 
 
-def _has_own(systems: Sequence[str], data: Path, collection: Collection) -> bool:
-    """Whether a document has a query's id; results know by themselves, so it is asked of runs beside none."""
-    if not all(Path(system).is_file() for system in systems):
-        return False
-    return bool(check_fit(collection, (document.id for document in read_documents(data))).own)
+def _checked(
+    systems: Sequence[str], data: Path, collection: Collection, on_error: OnErrorName
+) -> tuple[dict[str, Run], bool]:
+    """The runs among the systems, checked as `eval score` does; and whether a document has a query's id.
+
+    Results know the latter by themselves, so it is asked of runs beside none.
+    """
+    sources = [system for system in systems if Path(system).is_file()]
+    ids = [document.id for document in read_documents(data)] if sources else []
+    read, problems = read_checked(list(map(Path, sources)), query_ids(data), ids, on_error=on_error.value)
+    for problem in [*collection.problems, *problems]:
+        say(f"note: {problem}")
+    has_own = len(sources) == len(systems) and bool(check_fit(collection, ids).own)
+    return dict(zip(sources, read, strict=True)), has_own
 
 
 def _texts(data: Path, differences: Sequence[Difference]) -> dict[str, str]:

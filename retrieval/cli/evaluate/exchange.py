@@ -18,6 +18,7 @@ from retrieval.cli.evaluate.options import (
     USUAL_MEASURES,
     KeepSelfOption,
     MeasuresOption,
+    RunErrorOption,
     SplitOption,
     split_measures,
 )
@@ -59,9 +60,7 @@ def score(
         RunTiesName,
         typer.Option(help="Equal scores by id, descending as trec_eval, ascending as Anserini, or as RUN lists them."),
     ] = RunTiesName.DESCENDING,
-    on_error: Annotated[
-        OnErrorName, typer.Option(help="What to do with judgements and hits that do not fit.")
-    ] = OnErrorName.STOP,
+    on_error: RunErrorOption = OnErrorName.STOP,
     rerank: RerankOption = None,
     rerank_depth: RerankDepthOption = 100,
     rerank_weight: RerankWeightOption = 1.0,

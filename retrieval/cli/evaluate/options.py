@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from retrieval.beir_eval.measures import DEFAULT_MEASURES, parse_measures
+from retrieval.cli.options import OnErrorName
 
 # A comma inside parentheses belongs to a measure: P(rel=2,judged_only=True)@5.
 _COMMA = re.compile(r",(?![^(]*\))")
@@ -24,6 +25,7 @@ MeasuresOption = Annotated[
     str, typer.Option(metavar="NAMES", help="ir-measures' names, with commas; Judged@10 is taken with them.")
 ]
 KeepSelfOption = Annotated[bool, typer.Option("--keep-self", help="Keep a document whose id is the query's.")]
+RunErrorOption = Annotated[OnErrorName, typer.Option(help="What to do with judgements and hits that do not fit.")]
 TiesOption = Annotated[
     TiesName | None,
     typer.Option(help="Equal scores by id: descending as trec_eval, ascending as Anserini.", show_default=False),

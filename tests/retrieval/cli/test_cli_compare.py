@@ -72,6 +72,23 @@ def test_runs_can_be_compared_with_judgements_alone(cli: Cli, data: Path, runs: 
     assert "aurora" not in answer.out
 
 
+def test_a_run_of_another_collection_is_refused_as_eval_score_does(
+    cli: Cli, data: Path, runs: list[Path], tmp_path: Path
+) -> None:
+    """In the same words, with file and line; skip leaves out what the collection lacks, and says it."""
+    for line, told in (("1 Q0 nowhere 3 1 t\n", "document nowhere"), ("9 Q0 a 1 1 t\n", "query 9")):
+        strange = tmp_path / "strange.trec"
+        strange.write_text(runs[0].read_text() + line)
+        scored = cli("eval", "score", data, strange, "--out", tmp_path / "out")
+        answer = cli("eval", "compare", strange, runs[1], "--data", data)
+        assert (answer.code, answer.out, answer.err) == (1, "", scored.err)
+        assert f"{strange}:5: {told} is not in the " in answer.err
+        skipped = cli("eval", "compare", strange, runs[1], "--data", data, "--on-error", "skip", "--json")
+        assert f"note: {strange}: 1 hits of queries or documents that the collection lacks, left out\n" in skipped.err
+        strange.write_text(runs[0].read_text())
+        assert skipped.json == cli("eval", "compare", strange, runs[1], "--data", data, "--json").json
+
+
 def test_evaluated_folders_are_compared(cli: Cli, data: Path, tmp_path: Path) -> None:
     """The systems of eval run, each under its name, by values that it wrote."""
     for preset in ("bm25s", "anserini"):
