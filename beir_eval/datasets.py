@@ -2,12 +2,12 @@
 
 import csv
 import re
-from collections.abc import Collection as Container
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.beir_eval.runs import is_word
+from retrieval.beir_eval.wording import counted
 from retrieval.corpus import read_queries
 from retrieval.errors import CollectionError
 from retrieval.types import Query
@@ -107,7 +107,7 @@ def make_collection(
     queries = list(queries)
     known = {query.id for query in queries}
     if missing := [query for query in qrels if query not in known]:
-        problems.append(f"{_count(missing, 'judged query')} not in the queries file: {_few(missing)}")
+        problems.append(f"{counted(len(missing), 'judged query')} not in the queries file: {_few(missing)}")
     if problems and on_error == "stop":
         raise CollectionError(
             f"{source}: " + "; ".join(problems), hint="mend the files, or leave these out with --on-error skip"
@@ -185,10 +185,10 @@ class Fit:
         """What a reader of the figures should know, a sentence each."""
         notes = []
         if self.unknown:
-            notes.append(f"{_count(self.unknown, 'judged document')} not in the index: {_few(self.unknown)}")
+            notes.append(f"{counted(len(self.unknown), 'judged document')} not in the index: {_few(self.unknown)}")
         if self.own:
             done = "may be found" if keep_self else "is left out of its hits"
-            notes.append(f"{_count(self.own, 'query')} with the id of a document, which {done}: {_few(self.own)}")
+            notes.append(f"{counted(len(self.own), 'query')} with the id of a document, which {done}: {_few(self.own)}")
         return notes
 
 
@@ -209,7 +209,9 @@ def check_fit(collection: Collection, ids: Iterable[str]) -> Fit:
         elif not is_word(id_):
             spaced.append(id_)
     if spaced:
-        raise CollectionError(f"{_count(spaced, 'id')} with white space, which TREC runs cannot hold: {_few(spaced)}")
+        raise CollectionError(
+            f"{counted(len(spaced), 'id')} with white space, which TREC runs cannot hold: {_few(spaced)}"
+        )
     return Fit(sorted(unknown), sorted(own))
 
 
@@ -272,15 +274,10 @@ def _collect(judgements: Iterable[Judgement], problems: list[str]) -> dict[str, 
         else:
             grades[judgement.document] = judgement.grade
     if repeated:
-        problems.append(f"{_count(repeated, 'pair')} judged more than once: {_few(repeated)}")
+        problems.append(f"{counted(len(repeated), 'pair')} judged more than once: {_few(repeated)}")
     if contradicted:
-        problems.append(f"{_count(contradicted, 'pair')} judged with different grades: {_few(contradicted)}")
+        problems.append(f"{counted(len(contradicted), 'pair')} judged with different grades: {_few(contradicted)}")
     return qrels
-
-
-def _count(items: Container[str], noun: str) -> str:
-    plural = noun if len(items) == 1 else noun.removesuffix("y") + "ies" if noun.endswith("y") else noun + "s"
-    return f"{len(items)} {plural}"
 
 
 def _few(items: list[str]) -> str:

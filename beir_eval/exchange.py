@@ -14,6 +14,7 @@ from retrieval.beir_eval.evaluation import SystemResult
 from retrieval.beir_eval.measures import measure, with_judged
 from retrieval.beir_eval.results import Results, StoredSystem
 from retrieval.beir_eval.runs import Run, Ties, ranked, read_run
+from retrieval.beir_eval.wording import counted
 from retrieval.errors import CollectionError, InputError
 from retrieval.files import sha256_of
 
@@ -76,7 +77,7 @@ def read_checked(
             if query in queries
         }
         if left_out := _hits(runs[number]) - _hits(kept):
-            problem = f"{left_out} hits of queries or documents that the collection lacks"
+            problem = f"{counted(left_out, 'hit')} of queries or documents that the collection lacks"
             if on_error == "stop":
                 raise CollectionError(
                     f"{_first_unknown(path, queries, unknown)}; {problem} in all",

@@ -85,11 +85,19 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A system: what it scored on each set, by the set's name, where it was measured there."""
+    """A system.
+
+    Attributes:
+        system: its name.
+        entries: what it scored on each set, by the set's name, where it has one.
+        overall: on all sets, if it has all.
+        cost: over the sets that it has, as an entry's.
+    """
 
     system: str
     entries: Mapping[str, Entry]
     overall: Entry | None
+    cost: Mapping[str, Any]
 
     @property
     def is_measured(self) -> bool:
@@ -99,7 +107,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """Systems, the best first; those that lack a set stand behind, as they have no mean.
+    """Systems, the best first; those that lack a set stand behind, as they have no mean: see `_behind`.
 
     Attributes:
         measure: what is shown.
@@ -121,6 +129,10 @@ class Board:
     def sets(self) -> tuple[Column, ...]:
         """What can be looked at: all sets together, if there are several, and each."""
         return (*((self.overall,) if self.overall else ()), *self.columns)
+
+    def shows_group(self, column: Column) -> bool:
+        """Whether a table has a column of rank groups for a set: all sets together or, where there is none, each."""
+        return self.overall is None or column is self.overall
 
     def entry(self, row: Row, column: Column) -> Entry | None:
         """What a system scored on a set, or on all."""
@@ -158,8 +170,10 @@ def make_board(
     for system in systems:
         own = {column.name: entries[column.name][system] for column in columns if system in entries[column.name]}
         mean = means.get(system) if len(columns) > 1 else own[columns[0].name]
-        rows.append(Row(system=system, entries=own, overall=mean))
-    rows.sort(key=lambda row: (-row.overall.value if row.overall else 1, -len(row.entries)))
+        cost = _cost([score for entry in own.values() for score in entry.scores], price)
+        rows.append(Row(system=system, entries=own, overall=mean, cost=cost))
+    whole = sorted((row for row in rows if row.overall), key=lambda row: -row.overall.value if row.overall else 0)
+    rows = [*whole, *_behind([row for row in rows if not row.overall], whole)]
     return Board(
         measure=measure,
         columns=tuple(columns),
@@ -168,6 +182,23 @@ def make_board(
         baseline=_baseline(rows, baseline),
         price=price,
     )
+
+
+def _behind(rows: Sequence[Row], whole: Sequence[Row]) -> list[Row]:
+    """Those that lack a set, by how far they are above others on the sets that they have, on average.
+
+    Others are the systems that were measured on all sets; where none was, all that have the set, itself among them. So
+    nobody gains by lacking a hard set.
+    """
+    others = [row for row in whole if row.overall and not row.overall.is_imported] or [*rows, *whole]
+
+    def above(row: Row) -> float:
+        usual = {
+            name: fmean(each.entries[name].value for each in others if name in each.entries) for name in row.entries
+        }
+        return fmean(entry.value - usual[name] for name, entry in row.entries.items())
+
+    return sorted(rows, key=lambda row: -above(row))
 
 
 def _baseline(rows: Sequence[Row], name: str | None) -> str | None:

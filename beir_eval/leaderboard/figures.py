@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from retrieval.beir_eval.leaderboard.board import Board, Entry
+from retrieval.beir_eval.leaderboard.board import Board, Entry, Row
 from retrieval.beir_eval.measures import JUDGED
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "pareto",
     "plain_ticks",
     "score",
+    "sets_of",
     "share",
     "shown",
     "title_of",
@@ -35,12 +36,14 @@ class CostKind:
         title: of a column or an axis.
         unit: behind its numbers.
         scale: what one unit is worth.
+        digits: behind the point, in a table.
     """
 
     key: str
     title: str
     unit: str
     scale: float = 1.0
+    digits: int = 0
 
 
 COSTS = (
@@ -57,8 +60,15 @@ IMPORTED = "imported as a mean: without values of queries it has no interval and
 def costs_of(board: Board) -> tuple[CostKind, ...]:
     """The costs that are known of any system, with the price if there is one."""
     price = (CostKind("per_million", "Price of a million queries", board.price.currency),) if board.price else ()
-    known = [entry.cost for row in board.rows for entry in (row.overall, *row.entries.values()) if entry]
-    return tuple(kind for kind in (*COSTS, *price) if any(cost.get(kind.key) is not None for cost in known))
+    known = [cost for row in board.rows for cost in (row.cost, *(entry.cost for entry in row.entries.values()))]
+    kinds = (kind for kind in (*COSTS, *price) if any(cost.get(kind.key) is not None for cost in known))
+    return tuple(replace(kind, digits=_digits(board, kind)) for kind in kinds)
+
+
+def _digits(board: Board, kind: CostKind) -> int:
+    """As many that the least of a cost has two that count: one form for all, whose points stand below each other."""
+    values = [value / kind.scale for row in board.rows if (value := row.cost.get(kind.key))]
+    return max(0, 1 - math.floor(math.log10(min(values)))) if values else 0
 
 
 def score(value: float) -> str:
@@ -102,15 +112,20 @@ def group_of(entry: Entry | None) -> str:
     return "–" if entry is None or entry.group is None else str(entry.group)
 
 
+def sets_of(board: Board, row: Row) -> str:
+    """How many sets a system has, if it lacks some; its costs are those of these."""
+    return "" if len(row.entries) == len(board.columns) else f"{len(row.entries)} of {len(board.columns)} sets"
+
+
 def share(value: float) -> str:
     """Of hits, as Judged@10 is: two digits."""
     return f"{value:.2f}".removeprefix("0")
 
 
 def shown(cost: Mapping[str, Any], kind: CostKind) -> str:
-    """A cost in its unit, of three digits; a dash where it is not known."""
+    """A cost in its unit, with as many digits as all of its column; a dash where it is not known."""
     value = cost.get(kind.key)
-    return "–" if value is None else number(value / kind.scale)
+    return "–" if value is None else f"{value / kind.scale:,.{kind.digits}f}"
 
 
 def number(value: float) -> str:

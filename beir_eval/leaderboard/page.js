@@ -19,10 +19,12 @@
   const score = (value) => value.toFixed(4).replace(/^(-?)0\./, "$1.");
   const signed = (value) => (value > 0 ? "+" : "") + score(value).replace("-", "−");
 
-  // Tables: a click, or the Enter key, on a header sorts by its column; rows without a value stay last.
+  // Tables: a click, or the Enter key, on a header sorts by its column, the best first, then the other way; rows
+  // without a value stay last.
   const sort = (table, place) => {
     const header = table.tHead.rows[0].cells[place];
-    const descending = header.getAttribute("aria-sort") !== "descending";
+    const now = header.getAttribute("aria-sort");
+    const descending = now ? now !== "descending" : header.dataset.first !== "ascending";
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     header.setAttribute("aria-sort", descending ? "descending" : "ascending");
     const value = (row) => row.cells[place].dataset.value ?? row.cells[place].textContent;
@@ -42,6 +44,20 @@
     });
   };
   document.querySelectorAll("table.sortable").forEach(makeSortable);
+
+  // A table that is wider than the screen says so, until its end is seen.
+  document.querySelectorAll(".scroll").forEach((place) => {
+    const cue = place.previousElementSibling;
+    const show = () => {
+      const rest = place.scrollWidth - place.clientWidth - place.scrollLeft;
+      cue.hidden = place.scrollWidth <= place.clientWidth + 1;
+      cue.classList.toggle("seen", rest <= 1); // which keeps its line, so that nothing jumps
+      place.classList.toggle("goes-on", rest > 1);
+    };
+    place.addEventListener("scroll", show, {passive: true});
+    new ResizeObserver(show).observe(place);
+    show();
+  });
 
   // Pictures of which one set's are shown.
   document.querySelectorAll("select[data-shows]").forEach((select) => {
@@ -68,7 +84,7 @@
     const x = (i) => left + (i / sorted.length) * (width - left);
     const y = (value) => (top + bottom) / 2 - (value / largest) * (bottom - top) / 2;
     const svg = drawn("svg", {viewBox: `0 0 ${width} ${height}`, role: "img",
-      "aria-label": `${set.name}: ${wins} queries better, ${losses} worse, mean difference ${signed(mean)}`});
+      "aria-label": `${set.name}: ${wins} ${wins === 1 ? "query" : "queries"} better, ${losses} worse, mean difference ${signed(mean)}`});
     for (const value of [largest, largest / 2, 0, -largest / 2, -largest]) {
       svg.append(drawn("line", {class: value ? "grid" : "axis", x1: left, x2: width, y1: y(value), y2: y(value)}));
       svg.append(drawn("text", {class: "tick", x: left - 6, y: y(value) + 4, "text-anchor": "end"},
@@ -121,7 +137,7 @@
     const head = table.createTHead().insertRow();
     const titles = ["Query", data.systems[system], ...(differences ? [data.systems[baseline], "Difference"] : [])];
     for (const title of titles) {
-      const header = element("th", undefined, {scope: "col"});
+      const header = element("th", undefined, {scope: "col", "data-first": title === "Query" ? "ascending" : "descending"});
       header.append(element("button", title, {type: "button"}));
       head.append(header);
     }

@@ -12,6 +12,7 @@ from retrieval.beir_eval.leaderboard import figures
 from retrieval.beir_eval.leaderboard.board import Board, Column, Entry
 from retrieval.beir_eval.leaderboard.charts import CostChart, bar_chart, cost_chart
 from retrieval.beir_eval.leaderboard.figures import CostKind
+from retrieval.beir_eval.wording import counted
 
 __all__ = ["render_page"]
 
@@ -33,7 +34,9 @@ def render_page(board: Board, *, title: str = "Retrieval leaderboard") -> str:
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters.update(score=figures.score, share=figures.share, shown=figures.shown)
-    environment.filters.update(group=figures.group_of, told=_told, pretty=_pretty)
+    environment.filters.update(
+        counted=counted, sets=figures.sets_of, group=figures.group_of, told=_told, pretty=_pretty
+    )
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     kinds = figures.costs_of(board)

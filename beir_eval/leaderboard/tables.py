@@ -7,7 +7,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from retrieval.beir_eval.leaderboard.board import Board
-from retrieval.beir_eval.leaderboard.figures import IMPORTED, costs_of, group_of, has_imported, shown, title_of, told
+from retrieval.beir_eval.leaderboard.figures import (
+    IMPORTED,
+    costs_of,
+    group_of,
+    has_imported,
+    sets_of,
+    shown,
+    title_of,
+    told,
+)
 from retrieval.beir_eval.measures import JUDGED
 from retrieval.files import write_whole
 
@@ -76,15 +85,18 @@ def _cells(
     """The head and the rows of a table that is read."""
     kinds = costs_of(board)
     sets = [*board.columns, *([board.overall] if board.overall else [])]
-    groups = ["group"] if board.overall else []
-    titles = [f"{kind.title}, {kind.unit}" for kind in kinds]
-    head = [title_of(board), *(column.name for column in sets), *groups, *titles]
+    head = [title_of(board)]
+    for column in sets:
+        head += [column.name, "group"] if board.shows_group(column) else [column.name]
+    head += [f"{kind.title}, {kind.unit}" for kind in kinds]
     rows = []
     for row in board.rows:
-        scores = [told(board.entry(row, column), bold, imported) for column in sets]
-        group = [group_of(row.overall)] if board.overall else []
-        costs = [shown(row.overall.cost, kind) if row.overall else "–" for kind in kinds]
-        rows.append([text(row.system), *scores, *group, *costs])
+        cells = [text(f"{row.system} ({sets_of(board, row)})" if sets_of(board, row) else row.system)]
+        for column in sets:
+            entry = board.entry(row, column)
+            groups = [group_of(entry)] if board.shows_group(column) else []
+            cells += [told(entry, bold, imported), *groups]
+        rows.append([*cells, *(shown(row.cost, kind) for kind in kinds)])
     return [text(title) for title in head], rows
 
 

@@ -29,8 +29,8 @@ def test_a_run_of_the_collection_comes_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason", "left"),
     [
-        ("q1 Q0 z 2 1 t", r"run\.trec:2: document z is not in the corpus; 1 hits", {"q1": {"a": 2.0}}),
-        ("q9 Q0 a 2 1 t", r"run\.trec:2: query q9 is not in the queries file; 1 hits", {"q1": {"a": 2.0}}),
+        ("q1 Q0 z 2 1 t", r"run\.trec:2: document z is not in the corpus; 1 hit ", {"q1": {"a": 2.0}}),
+        ("q9 Q0 a 2 1 t", r"run\.trec:2: query q9 is not in the queries file; 1 hit ", {"q1": {"a": 2.0}}),
     ],
 )
 def test_what_the_collection_lacks_is_named_with_its_line(
@@ -41,7 +41,7 @@ def test_what_the_collection_lacks_is_named_with_its_line(
     with pytest.raises(CollectionError, match=reason) as caught:
         read_checked([path], QUERIES, DOCUMENTS)
     assert "--on-error skip" in (caught.value.hint or "")
-    problem = f"{path}: 1 hits of queries or documents that the collection lacks, left out"
+    problem = f"{path}: 1 hit of queries or documents that the collection lacks, left out"
     assert read_checked([path], QUERIES, DOCUMENTS, on_error="skip") == ([left], [problem])
 
 

@@ -21,6 +21,7 @@ from retrieval.beir_eval.exchange import read_checked
 from retrieval.beir_eval.measures import JUDGED
 from retrieval.beir_eval.runs import Run
 from retrieval.beir_eval.significance import ROUNDS
+from retrieval.beir_eval.wording import counted
 from retrieval.cli.console import print_json, print_table, say
 from retrieval.cli.evaluate.options import (
     KeepSelfOption,
@@ -144,7 +145,7 @@ def _show(comparison: Comparison) -> None:
         [each.name, f"{each.mean:.4f}", f"{each.low:.4f} to {each.high:.4f}", str(each.group), _judged(each)]
         for each in comparison.standings
     ]
-    title = f"{comparison.measure}: {comparison.queries} queries"
+    title = f"{comparison.measure}: {counted(comparison.queries, 'query')}"
     print_table(["system", "mean", interval, "rank group", JUDGED], rows, title=title)
     rows = [
         [

@@ -70,11 +70,14 @@ def leaderboard(
 
 
 def _show(board: Board) -> None:
-    columns = [column.name for column in board.sets]
-    rows = []
-    for row in board.rows:
-        rows.append([row.system, group_of(row.overall), *(told(board.entry(row, column)) for column in board.sets)])
-    print_table(["system", "group", *columns], rows, title=title_of(board))
+    head, rows = ["system"], [[row.system] for row in board.rows]
+    for column in board.sets:
+        has_group = board.shows_group(column)
+        head += [column.name, "group"] if has_group else [column.name]
+        for row, cells in zip(board.rows, rows, strict=True):
+            entry = board.entry(row, column)
+            cells += [told(entry), group_of(entry)] if has_group else [told(entry)]
+    print_table(head, rows, title=title_of(board))
     if has_imported(board):
         say(f"† {IMPORTED}")
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from retrieval.beir_eval.datasets import Collection
 from retrieval.beir_eval.evaluation import SystemResult
+from retrieval.beir_eval.wording import counted
 from retrieval.cli.console import print_table
 
 __all__ = ["show_results"]
@@ -16,5 +17,5 @@ def show_results(collection: Collection, results: Sequence[SystemResult]) -> Non
     if all("queries_per_second" in result.cost for result in results):
         columns.append("queries/s")
         rows = [[*row, f"{result.cost['queries_per_second']:,.0f}"] for row, result in zip(rows, results, strict=True)]
-    title = f"{collection.name} {collection.split}: {len(collection.queries)} queries"
+    title = f"{collection.name} {collection.split}: {counted(len(collection.queries), 'query')}"
     print_table(columns, rows, title=title)

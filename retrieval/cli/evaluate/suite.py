@@ -8,6 +8,7 @@ import typer
 
 from retrieval.beir_eval.leaderboard.data import read_scores
 from retrieval.beir_eval.suites import Suite, read_suite
+from retrieval.beir_eval.wording import counted
 from retrieval.cli.console import print_json, print_table, progress, say
 from retrieval.cli.options import OnErrorName
 from retrieval.errors import InputError
@@ -57,7 +58,8 @@ def run_file(context: typer.Context) -> None:
 
     with progress() as show:
         run_suite(cells, jobs=given["jobs"], progress=show, on_cell=tell)
-    say(f"{place.out}: {len(cells)} cells; as a page: retrieval eval leaderboard {place.out} --out report.html")
+    done = counted(len(cells), "cell")
+    say(f"{place.out}: {done}; as a page: retrieval eval leaderboard {place.out} --out report.html")
     scores = [read_scores(cell.folder)[0] for cell in cells]
     if given["json"]:
         print_json([{"dataset": s.dataset, "system": s.system, "measures": s.measures} for s in scores])

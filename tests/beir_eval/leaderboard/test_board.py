@@ -62,6 +62,30 @@ def test_judged_at_10_stands_beside_every_score(tmp_path: Path) -> None:
     assert itself.rows[0].entries["first"].judged is None
 
 
+def test_systems_that_lack_a_set_stand_by_their_lead_on_the_others(tmp_path: Path) -> None:
+    """Over those that have all sets, on what they have themselves; so lacking the hard set gains nothing."""
+    for dataset, value in (("easy", 0.8), ("hard", 0.2), ("middle", 0.5)):
+        write_results(tmp_path, dataset, "whole", [value, value])
+    write_results(tmp_path, "easy", "a", [0.7, 0.7])
+    write_results(tmp_path, "hard", "b", [0.3, 0.3])
+    write_results(tmp_path, "easy", "c", [0.85, 0.85])
+    write_results(tmp_path, "middle", "c", [0.51, 0.51])
+    board = make_board(read_scores(tmp_path))
+    assert [row.system for row in board.rows] == ["whole", "b", "c", "a"]
+    assert [row.cost["index_bytes"] / COST["index_bytes"] for row in board.rows] == [3, 1, 2, 1]
+    assert [board.shows_group(column) for column in board.sets] == [True, False, False, False]
+
+
+def test_where_no_system_has_all_sets_each_set_shows_its_groups(tmp_path: Path) -> None:
+    """And systems stand by their lead over all others that have the set."""
+    write_results(tmp_path, "first", "below", [0.1, 0.5])
+    write_results(tmp_path, "first", "above", [0.3, 0.7])
+    write_results(tmp_path, "second", "other", [0.1, 0.5])
+    board = make_board(read_scores(tmp_path))
+    assert [row.system for row in board.rows] == ["above", "other", "below"]
+    assert [board.shows_group(column) for column in board.sets] == [True, True]
+
+
 def test_imported_means_stand_among_the_others_and_change_nothing_of_them(tmp_path: Path) -> None:
     """By their mean, without interval and group, never the best; one set that was imported makes the mean so."""
     for dataset in ("first", "second"):

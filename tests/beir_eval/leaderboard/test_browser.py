@@ -38,17 +38,20 @@ def test_the_page_opens_without_an_error_and_loads_nothing_else(opened: tuple[Br
 
 
 def test_a_click_sorts_by_a_column_and_another_the_other_way(opened: tuple[Browser, Path]) -> None:
-    """Numbers as numbers; systems without one stay last; the header says which way."""
+    """The best first: high scores, low costs, group 1. Numbers as numbers; systems without one stay last."""
     browser, page = opened
     browser.open(page)
-    header = "document.querySelector('#scores thead th:nth-child(4)')"
-    for direction in ("descending", "ascending"):
-        browser.run(f"{header}.querySelector('button').click()")
-        assert browser.run(f"{header}.getAttribute('aria-sort')") == direction
-        values = [float(value) for value in browser.run(COLUMN.format(3)) if value != "–"]
-        assert values == sorted(values, reverse=direction == "descending")
-        assert len(values) == 4
+    for place, directions, count in ((4, ("descending", "ascending"), 4), (6, ("ascending", "descending"), 3)):
+        header = f"document.querySelector('#scores thead th:nth-child({place})')"
+        for direction in directions:
+            browser.run(f"{header}.querySelector('button').click()")
+            assert browser.run(f"{header}.getAttribute('aria-sort')") == direction
+            values = [float(value) for value in browser.run(COLUMN.format(place - 1)) if value != "–"]
+            assert values == sorted(values, reverse=direction == "descending")
+            assert len(values) == count
     assert browser.run("document.querySelectorAll('#scores [aria-sort]').length") == 1
+    browser.run("document.querySelector('#scores thead th:nth-child(3) button').click()")
+    assert browser.run(COLUMN.format(2)) == ["1", "1", "2", "–"]
     browser.run("document.querySelector('#scores thead th:nth-child(2) button').click()")
     assert browser.run(COLUMN.format(1))[-1] == "–"
     browser.run("document.querySelector('#scores thead th:nth-child(2) button').click()")
@@ -62,7 +65,8 @@ def test_the_table_is_sorted_by_keyboard_as_well(opened: tuple[Browser, Path]) -
     before = browser.run(NAMES)
     browser.run("document.querySelector('#scores thead button').focus()")
     browser.press("Enter")
-    assert browser.run(NAMES) == sorted(before, key=str.lower, reverse=True)
+    assert before != sorted(before, key=str.lower)
+    assert browser.run(NAMES) == sorted(before, key=str.lower)
     browser.press("Tab")
     assert browser.run("document.activeElement.textContent") == "Mean"
 
@@ -143,6 +147,25 @@ def test_another_baseline_draws_other_differences(opened: tuple[Browser, Path]) 
     browser.run(f"(() => {{ const select = document.getElementById('against'); {change} }})()")
     assert browser.run(label) != before
     assert "queries better" in before
+
+
+def test_a_table_that_goes_on_says_so_until_its_end_is_seen(opened: tuple[Browser, Path]) -> None:
+    """On a phone; not where all of it is there."""
+    browser, page = opened
+    cue = "(() => { const cue = document.querySelector('.cue'); const look = getComputedStyle(cue); return "
+    cue += "look.display !== 'none' && look.visibility === 'visible'; })()"
+    scroll = "document.querySelector('.scroll')"
+    soon = f"new Promise((done) => setTimeout(() => done({cue}), 200))"
+    for width, goes_on in ((1280, False), (390, True)):
+        browser.screen(width, 800)
+        browser.open(page)
+        assert browser.run(soon) is goes_on
+    assert browser.run(f"{scroll}.classList.contains('goes-on')")
+    top = f"{scroll}.getBoundingClientRect().top"
+    before = browser.run(top)
+    browser.run(f"{scroll}.scrollLeft = {scroll}.scrollWidth")
+    assert browser.run(soon) is False
+    assert browser.run(top) == before
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)])

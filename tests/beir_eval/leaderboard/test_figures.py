@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.beir_eval.leaderboard import figures
-from retrieval.beir_eval.leaderboard.board import Board
+from retrieval.beir_eval.leaderboard.board import Board, make_board
 from retrieval.beir_eval.leaderboard.charts import bar_chart, cost_chart
+from retrieval.beir_eval.leaderboard.data import read_scores
+from tests.beir_eval.leaderboard.making import COST, write_results
 
 
 @pytest.mark.parametrize(
@@ -21,6 +25,18 @@ def test_a_score_has_four_digits(value: float, text: str) -> None:
 def test_a_cost_has_three_digits(value: float, text: str) -> None:
     """Or all of those before the point."""
     assert figures.number(value) == text
+
+
+def test_costs_of_a_column_have_one_form(board: Board, tmp_path: Path) -> None:
+    """As many digits behind the point as show two of the least; so their points stand below each other."""
+    for system, milliseconds in (("fast", 0.0556), ("slow", 1234.5678), ("free", 0)):
+        write_results(tmp_path, "set", system, [0.1, 0.2], cost={**COST, "p50_ms": milliseconds})
+    made = make_board(read_scores(tmp_path))
+    kind, *_ = figures.costs_of(made)
+    texts = {row.system: figures.shown(row.cost, kind) for row in made.rows}
+    assert texts == {"fast": "0.056", "slow": "1,234.568", "free": "0.000"}
+    assert figures.shown({}, kind) == "–"
+    assert [figures.shown(board.rows[0].cost, kind) for kind in figures.costs_of(board)][1:3] == ["6.0", "200"]
 
 
 @given(st.floats(0.001, 1e6), st.floats(1.0, 1e4))

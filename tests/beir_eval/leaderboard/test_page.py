@@ -106,13 +106,20 @@ def test_the_same_results_make_the_same_page(board: Board, page: str) -> None:
 
 def test_boards_of_any_shape_become_pages(tmp_path: Path) -> None:
     """One system on one set is compared with nothing; where no system has all sets, none has a mean."""
-    write_results(tmp_path / "one", "set", "only", [0.1, 0.5])
+    write_results(tmp_path / "one", "set", "only", [0.1])
     page = render_page(make_board(read_scores(tmp_path / "one")))
     assert ">Mean<" not in page
+    assert ">Group<" in page
+    assert "1 system on 1 test collection, " in page
+    assert "set, 1 query</figcaption>" in page
     assert "Query by query" not in page
     write_results(tmp_path / "apart", "first", "one", [0.1, 0.5])
     write_results(tmp_path / "apart", "second", "other", [0.1, 0.5])
     board = make_board(read_scores(tmp_path / "apart"))
     assert board.overall is None
     assert [row.overall for row in board.rows] == [None, None]
-    assert ">Mean<" not in render_page(board)
+    page = render_page(board)
+    assert ">Mean<" not in page
+    assert page.count(">Group<") == 2
+    assert page.count("<small>1 of 2 sets</small>") == 2
+    assert "No system has all sets" in page

@@ -17,7 +17,7 @@ def test_markdown_has_a_line_for_each_system(board: Board) -> None:
     lines = to_markdown(board).splitlines()
     assert len(lines) == 2 + len(board.rows)
     assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1
-    assert r"| \<script\>alert(1)\</script\> |" in lines[-1]
+    assert r"| \<script\>alert(1)\</script\> (1 of 2 sets) |" in lines[-1]
     best = board.rows[0].overall
     assert best
     assert f"**{score(best.value)}** (.40)" in lines[2]
@@ -50,6 +50,16 @@ def test_csv_holds_every_number(board: Board) -> None:
     assert float(lines[1]["p50_ms"]) == 20.0
     assert float(lines[1]["Judged@10"]) == 0.4
     assert len(lines) == 3 * 3 + 1
+
+
+def test_a_system_that_lacks_sets_says_so_and_has_its_costs(board: Board, tmp_path: Path) -> None:
+    """Where nobody has all sets, each has a column of groups."""
+    assert "1 of 2 sets" in to_markdown(board).splitlines()[-1]
+    write_results(tmp_path, "first", "one", [0.1, 0.5])
+    write_results(tmp_path, "second", "other", [0.1, 0.5])
+    head, _, one, _ = to_markdown(make_board(read_scores(tmp_path))).splitlines()
+    assert head.startswith("| nDCG@10 (Judged@10) | first | group | second | group | Median time")
+    assert one.startswith("| one (1 of 2 sets) | **.3000** (.40) | 1 | – | – | 2.0 | 3.0 |")
 
 
 def test_an_imported_mean_has_a_sign_that_is_told(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_run_of_another_collection_is_refused_as_eval_score_does(
         assert (answer.code, answer.out, answer.err) == (1, "", scored.err)
         assert f"{strange}:5: {told} is not in the " in answer.err
         skipped = cli("eval", "compare", strange, runs[1], "--data", data, "--on-error", "skip", "--json")
-        assert f"note: {strange}: 1 hits of queries or documents that the collection lacks, left out\n" in skipped.err
+        assert f"note: {strange}: 1 hit of queries or documents that the collection lacks, left out\n" in skipped.err
         strange.write_text(runs[0].read_text())
         assert skipped.json == cli("eval", "compare", strange, runs[1], "--data", data, "--json").json
 

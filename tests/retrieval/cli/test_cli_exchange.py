@@ -61,7 +61,7 @@ def test_a_run_that_does_not_fit_leaves_nothing(cli: Cli, data: Path, tmp_path: 
     assert not (tmp_path / "out").exists()
     content = cli("eval", "score", data, run, "--out", tmp_path / "out", "--on-error", "skip", "--json").json
     assert content["systems"][0]["per_query"]["q1"]["RR@10"] == 1.0
-    assert any("1 hits of queries or documents" in problem for problem in content["environment"]["problems"])
+    assert any("1 hit of queries or documents" in problem for problem in content["environment"]["problems"])
     run.write_text("unjudged Q0 b 1 9 t\n")
     assert "holds no hit of any judged query" in cli("eval", "score", data, run, "--out", tmp_path / "other").err
 

@@ -15,7 +15,7 @@ def test_a_board_is_printed_and_a_page_written_only_if_asked(cli: Cli, tmp_path:
     assert (answer.code, answer.err) == (0, "")
     lines = [line for line in answer.out.splitlines() if "│" in line]
     assert [line.split("│")[1].strip() for line in lines] == ["good", "alike", "bad", "<script>alert(1)</script>"]
-    assert [line.split("│")[2].strip() for line in lines] == ["1", "1", "2", "–"]
+    assert [line.split("│")[3].strip() for line in lines] == ["1", "1", "2", "–"]
 
 
 def test_several_folders_make_one_board(cli: Cli, tmp_path: Path) -> None:
