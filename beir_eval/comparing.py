@@ -32,6 +32,7 @@ __all__ = [
     "Measured",
     "Pair",
     "Standing",
+    "best_two",
     "compare",
     "largest_differences",
     "read_systems",
@@ -214,6 +215,13 @@ def _pairs(
     columns += [effect_size(differences), *(np.sum(sign == np.sign(differences), axis=0) for sign in (1, 0, -1))]
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [Pair(names[i], names[j], *row) for (i, j), row in zip(numbers, rows, strict=True)]
+
+
+def best_two(systems: Sequence[Measured], comparison: Comparison) -> tuple[Measured, Measured]:
+    """The two systems with the highest means, in the order in which the systems were given."""
+    best = [standing.name for standing in comparison.standings[:2]]
+    first, second = (system for system in systems if system.name in best)
+    return first, second
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import numpy as np
 import orjson
 import pytest
 
-from retrieval.beir_eval.comparing import Measured, compare, largest_differences, read_systems
+from retrieval.beir_eval.comparing import Measured, best_two, compare, largest_differences, read_systems
 from retrieval.beir_eval.significance import effect_size, holm, randomisation_test, t_test
 from retrieval.errors import CollectionError, InputError
 
@@ -51,6 +51,14 @@ def test_standings_are_by_mean_with_rank_groups() -> None:
     for standing in found.standings:
         assert standing.low < standing.mean < standing.high
         assert standing.mean == pytest.approx(VALUES[standing.name].mean())
+
+
+def test_the_two_best_stand_in_the_order_they_were_given() -> None:
+    """Whoever comes first of all."""
+    systems = [system("base"), system("like it", VALUES["base"] + 0.01), system("better", VALUES["base"] + 0.02)]
+    comparison = compare(systems, "AP")
+    assert [standing.name for standing in comparison.standings] == ["better", "like it", "base"]
+    assert best_two(systems, comparison) == (systems[1], systems[2])
 
 
 def test_the_largest_differences_come_first_with_both_lists() -> None:

@@ -12,6 +12,7 @@ from retrieval.beir_eval.comparing import (
     Difference,
     Measured,
     Standing,
+    best_two,
     compare,
     largest_differences,
     read_systems,
@@ -60,7 +61,7 @@ def compare_systems(
         Path | None,
         typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Judgements alone: for grades, and for runs."),
     ] = None,
-    queries: Annotated[int, typer.Option(min=0, help="Queries to show on which the first two differ most.")] = 3,
+    queries: Annotated[int, typer.Option(min=0, help="Queries to show on which the two best differ most.")] = 3,
     depth: Annotated[int, typer.Option(min=1, help="Hits of each that are shown side by side.")] = 5,
     alpha: Annotated[float, typer.Option(min=0.0, max=1.0, help="Corrected p below which systems differ.")] = 0.05,
     level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
@@ -87,17 +88,18 @@ def compare_systems(
     found = read_systems(systems, names, judged, runs=runs, without_own=has_own and not keep_self)
     settings: dict[str, Any] = {"alpha": alpha, "level": level, "rounds": rounds, "seed": seed}
     comparisons = [compare(found, name, **settings) for name in names]
-    differences = largest_differences(found[0], found[1], names[0], count=queries, depth=depth)
+    pair = best_two(found, comparisons[0])
+    differences = largest_differences(*pair, names[0], count=queries, depth=depth)
     asked = {query.id: query.text for query in collection.queries} if collection else {}
     texts = _texts(data, differences) if data else {}
-    shown = [_as_json(each, asked, texts, judged or {}) for each in differences]
+    shown = [_as_json(each, pair, asked, texts, judged or {}) for each in differences]
     if json:
         print_json({"comparisons": [asdict(each) for each in comparisons], "queries": shown})
         return
     for comparison in comparisons:
         _show(comparison)
     for each in shown:
-        _show_query(each, found, names[0])
+        _show_query(each, names[0])
 
 
 def _checked(
@@ -124,11 +126,18 @@ def _texts(data: Path, differences: Sequence[Difference]) -> dict[str, str]:
     return {document.id: document.contents for document in read_documents(data) if document.id in wanted}
 
 
-def _as_json(each: Difference, asked: Mapping[str, str], texts: Mapping[str, str], qrels: Qrels) -> dict[str, Any]:
+def _as_json(
+    each: Difference,
+    pair: tuple[Measured, Measured],
+    asked: Mapping[str, str],
+    texts: Mapping[str, str],
+    qrels: Qrels,
+) -> dict[str, Any]:
     grades = qrels.get(each.query, {})
     return {
         "query": each.query,
         "text": asked.get(each.query),
+        "systems": [system.name for system in pair],
         "first": each.first,
         "second": each.second,
         "difference": each.difference,
@@ -168,7 +177,7 @@ def _judged(standing: Standing) -> str:
     return "–" if standing.judged is None else f"{standing.judged:.4f}"
 
 
-def _show_query(each: Mapping[str, Any], systems: Sequence[Measured], measure: str) -> None:
+def _show_query(each: Mapping[str, Any], measure: str) -> None:
     """One query's two lists side by side; the grade of an unjudged document is a dash."""
     title = f"{each['query']}: {measure} {each['first']:.4f} and {each['second']:.4f} ({each['difference']:+.4f})"
     if each["text"]:
@@ -178,7 +187,7 @@ def _show_query(each: Mapping[str, Any], systems: Sequence[Measured], measure: s
         [str(rank + 1), *(cell for found in lists for cell in _cells(found, rank))]
         for rank in range(max(map(len, lists)))
     ]
-    columns = ["rank", *(name for system in systems[:2] for name in (system.name, "grade", "text"))]
+    columns = ["rank", *(title for name in each["systems"] for title in (name, "grade", "text"))]
     kept = [i for i, name in enumerate(columns) if name != "text" or any(row[i] for row in rows)]
     print_table([columns[i] for i in kept], [[row[i] for i in kept] for row in rows], title=title, figures=False)
 

@@ -64,6 +64,18 @@ def test_compare_as_json_has_everything(cli: Cli, data: Path, runs: list[Path]) 
     ]
 
 
+def test_the_queries_are_those_of_the_two_best(cli: Cli, data: Path, runs: list[Path], tmp_path: Path) -> None:
+    """By their means, whichever were named first."""
+    worst = tmp_path / "worst.trec"
+    worst.write_text("1 Q0 c 1 9 t\n")
+    content = cli("eval", "compare", worst, *runs, "--data", data, "--measures", "RR@10", "--json").json
+    assert [query["systems"] for query in content["queries"]] == [["one", "other"], ["one", "other"]]
+    assert [query["query"] for query in content["queries"]] == ["3", "1"]
+    answer = cli("eval", "compare", worst, *runs, "--data", data, "--measures", "RR@10")
+    head = next(line for line in answer.out.splitlines() if "rank " in line and "grade" in line)
+    assert [name for name in ("worst", "one", "other") if name in head] == ["one", "other"]
+
+
 def test_runs_can_be_compared_with_judgements_alone(cli: Cli, data: Path, runs: list[Path]) -> None:
     """Without texts then."""
     answer = cli("eval", "compare", *runs, "--qrels", data / "qrels" / "test.tsv")
