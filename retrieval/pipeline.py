@@ -23,7 +23,7 @@ from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index
 from retrieval.protocols import CalibratedReranker, Encoder, HasModel, SparseEncoder
 from retrieval.rerank.loading import load_reranker
-from retrieval.rerank.router_files import ExpertsManifest, RouterManifest
+from retrieval.rerank.router_files import ExpertsManifest, RouterManifest, SystemsManifest
 from retrieval.reranking import RERANK, Reranking, rerank
 from retrieval.routing import ExpertRouter
 from retrieval.system_routing import Router, SystemRouter, in_groups, open_router, parse_system
@@ -74,6 +74,20 @@ def routed_stages(router: RouterManifest) -> tuple[str, ...]:
     return tuple(stage for stage in STAGES if stage in named)
 
 
+def fuses(using: str, router: RouterManifest | None = None) -> bool:
+    """Whether a mode of search puts several lists together; routed, whether any choice of the router does."""
+    if using == ROUTED:
+        names = router.names if isinstance(router, SystemsManifest) else ()
+        return any(fuses(parse_system(name).mode) for name in names)
+    stages = parse_using(using)
+    return stages is None or len(stages) > 1
+
+
+def usual_mode(index: Index) -> str:
+    """How an index is searched where nothing says how: hybrid if it holds several parts, else by the one it has."""
+    return HYBRID if len(index.parts) > 1 else index.parts[0]
+
+
 # Held while a model is loaded at its first use, which several threads may come to at once.
 _LOADING = Lock()
 # The same for a reranker that is calibrated.
@@ -118,7 +132,7 @@ class Retriever:
         threads: int | None = None,
     ) -> None:
         self.index = index if isinstance(index, Index) else Index.open(index)
-        self.using = using or (HYBRID if len(self.index.parts) > 1 else self.index.parts[0])
+        self.using = using or usual_mode(self.index)
         if (self.using == ROUTED) != (router is not None):
             raise InputError("routed search and a router go together", hint="--using routed --router DIR")
         self.router = open_router(router, device) if isinstance(router, str | Path) else router

@@ -1,5 +1,6 @@
 """`retrieval mine`: hard negatives out of what indexes and runs find."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,6 @@ from retrieval.cli.console import print_json, print_table, progress, say
 from retrieval.cli.options import (
     DepthOption,
     DeviceOption,
-    FusionName,
     FusionOption,
     JsonOption,
     MovedOption,
@@ -28,7 +28,7 @@ from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index
 from retrieval.learning.mining import IndexSource, MiningReport, RunSource, Source
 from retrieval.learning.mining import mine as mine_into
-from retrieval.pipeline import Retriever, parse_using
+from retrieval.pipeline import Retriever, fuses, parse_using, usual_mode
 from retrieval.protocols import SparseEncoder
 from retrieval.training.mining import MiningSettings, Scorer
 from retrieval.vectors import StoredQueries
@@ -102,9 +102,9 @@ def mine(
     on_error: Annotated[
         OnErrorName, typer.Option(help="What to do with hits and judgements that do not fit.")
     ] = OnErrorName.STOP,
-    fusion: FusionOption = FusionName.MINMAX,
+    fusion: FusionOption = None,
     weight: WeightOption = None,
-    depth: DepthOption = 1000,
+    depth: DepthOption = None,
     dense: MovedOption = None,
     sparse: Annotated[
         str | None,
@@ -140,12 +140,15 @@ def mine(
         simans_b=simans_b,
         seed=seed,
     )
-    fused = make_fusion(fusion, weight, depth)
+    opened = [Index.open(path) for path in index or []]
+    modes = list(dict.fromkeys(name.strip() for name in using.split(","))) if using else []
+    can_fuse = any(fuses(mode) for each in opened for mode in modes or [usual_mode(each)])
+    fused = make_fusion(fusion, weight, depth, fuses=can_fuse)
     collection = load_collection(data, split, on_error=on_error.value)
     sources: list[Source] = []
-    for path in index or []:
+    for each in opened:
         stored = StoredQueries.read(query_vectors, collection.queries) if query_vectors else None
-        sources += _searches(Index.open(path), using, fused, stored, dense, sparse, device, threads)
+        sources += _searches(each, modes or [None], fused, stored, dense, sparse, device, threads)
     sources += [RunSource(path, collection.qrels) for path in run or []]
     scorer = _cross_encoder(denoise, device) if denoise else None
     with progress() as show:
@@ -171,7 +174,7 @@ def mine(
 
 def _searches(
     index: Index,
-    using: str | None,
+    modes: Sequence[str | None],
     fusion: Fusion,
     stored: StoredQueries | None,
     dense: str | None,
@@ -180,7 +183,6 @@ def _searches(
     threads: int | None,
 ) -> list[IndexSource]:
     """Each mode of search over an index, with one model for all that need it."""
-    modes = list(dict.fromkeys(name.strip() for name in using.split(","))) if using else [None]
     needed = {stage for mode in modes for stage in (mode and parse_using(mode)) or index.parts}
     encoder = load_query_encoder(index, device, model=dense) if "dense" in needed and index.dense else None
     query_side: SparseEncoder | StoredQueries | None = stored

@@ -252,11 +252,15 @@ class FusionName(StrEnum):
     ZSCORE = "zscore"
 
 
-FusionOption = Annotated[FusionName, typer.Option(help="How hybrid puts its lists together.")]
+FusionOption = Annotated[
+    FusionName | None, typer.Option(help="How hybrid puts its lists together.", show_default=FusionName.MINMAX)
+]
 WeightOption = Annotated[
     list[str] | None, typer.Option("--weight", metavar="STAGE=NUMBER", help="Weight of a list in hybrid; repeatable.")
 ]
-DepthOption = Annotated[int, typer.Option(min=1, help="Hits of each list that hybrid puts together.")]
+DepthOption = Annotated[
+    int | None, typer.Option(min=1, help="Hits of each list that hybrid puts together.", show_default="1000")
+]
 
 
 def encoding_options(
@@ -293,9 +297,14 @@ def parse_filter(text: str | None) -> dict[str, Any] | None:
     return parsed
 
 
-def make_fusion(name: FusionName, weights: list[str] | None, depth: int) -> Fusion:
-    """The fusion that the options describe."""
-    return FUSIONS[name.value](weights=dict(map(_weight, weights or [])), depth=depth)
+def make_fusion(name: FusionName | None, weights: list[str] | None, depth: int | None, *, fuses: bool) -> Fusion:
+    """The fusion that the options describe; an error if some are given and nothing is fused."""
+    given = {"--fusion": name, "--weight": weights or None, "--depth": depth}
+    fusion = FUSIONS[(name or FusionName.MINMAX).value]
+    made = fusion(weights=dict(map(_weight, weights or [])), **({} if depth is None else {"depth": depth}))
+    if not fuses and (idle := [option for option, value in given.items() if value is not None]):
+        raise InputError(f"{idle[0]} is for search with several lists", hint="as --using hybrid, or lexical+dense")
+    return made
 
 
 def _weight(text: str) -> tuple[str, float]:

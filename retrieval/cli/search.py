@@ -15,7 +15,6 @@ from retrieval.cli.options import (
     BudgetOption,
     DepthOption,
     DeviceOption,
-    FusionName,
     FusionOption,
     JsonOption,
     MovedOption,
@@ -35,7 +34,7 @@ from retrieval.corpus import read_queries
 from retrieval.files import is_unicode, write_whole
 from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index
-from retrieval.pipeline import Retriever
+from retrieval.pipeline import Retriever, fuses, usual_mode
 from retrieval.system_routing import open_router
 from retrieval.types import Hit, Query, Route, TermSignal
 from retrieval.vectors import StoredQueries, read_vectors
@@ -67,9 +66,9 @@ def search(
         str | None,
         typer.Option(help="lexical, sparse, dense, some as lexical+sparse, hybrid: all there are, or routed."),
     ] = None,
-    fusion: FusionOption = FusionName.MINMAX,
+    fusion: FusionOption = None,
     weight: WeightOption = None,
-    depth: DepthOption = 1000,
+    depth: DepthOption = None,
     by: Annotated[
         By, typer.Option(help="Of an index of passages: answer with passages, or with documents by their best one.")
     ] = By.PASSAGE,
@@ -114,6 +113,8 @@ def search(
         raise typer.BadParameter("--query-vectors without the texts of --queries FILE is for --using sparse")
     index = Index.open(directory)
     asked = _queries(queries, query_vectors) if batch else []
+    chosen_by = open_router(router, device, model=dense) if router else None
+    can_fuse = fuses(using or usual_mode(index), chosen_by.manifest if chosen_by else None)
     retriever = Retriever(
         index,
         encoder=load_query_encoder(index, device, model=dense) if dense else None,
@@ -125,7 +126,7 @@ def search(
             else None
         ),
         using=using,
-        fusion=make_fusion(fusion, weight, depth),
+        fusion=make_fusion(fusion, weight, depth, fuses=can_fuse),
         rerank=make_reranking(
             rerank,
             rerank_depth,
@@ -135,7 +136,7 @@ def search(
             [query.text for query in asked],
             weight=rerank_weight,
         ),
-        router=open_router(router, device, model=dense) if router else None,
+        router=chosen_by,
         by_document=by is By.DOCUMENT,
         device=device,
         threads=threads,

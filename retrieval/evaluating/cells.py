@@ -33,7 +33,7 @@ from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index, LexicalOptions, LuceneOptions
-from retrieval.pipeline import ROUTED, Retriever, parse_using, routed_stages
+from retrieval.pipeline import ROUTED, Retriever, fuses, parse_using, routed_stages
 from retrieval.protocols import Progress, SparseEncoder
 from retrieval.rerank.loading import load_reranker
 from retrieval.rerank.router_files import ROUTER, RouterManifest, SystemsManifest, read_router
@@ -110,13 +110,17 @@ def recipe_of(system: SystemEntry, dataset: DatasetEntry, place: Place) -> Recip
     """What a system's index is made of; None where its answers are given.
 
     Raises:
-        InputError: see `stages_of`; or its model, its router or a file that it names is not there.
+        InputError: see `stages_of`; or its model, its router or a file that it names is not there, or it says how to
+            fuse and fuses nothing.
     """
     _look_for_files(system, dataset, place)
     if system.run:
         return None
     router = _router_of(system, dataset, place)
     stages = stages_of(system, router)
+    fusing = fuses(ROUTED, router) if router else len(stages) > 1
+    if not fusing and (idle := system.model_fields_set & {"fusion", "weights", "depth"}):
+        raise InputError(f"system {system.name!r}: {min(idle)} is for a system that searches several lists")
     if isinstance(router, SystemsManifest):
         stages = ("lexical", *(stage for stage in stages if stage != "lexical"))  # by which it chooses
     fields = {"lexical": _LEXICAL, "sparse": _SPARSE, "dense": _DENSE}

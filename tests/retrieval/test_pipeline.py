@@ -3,6 +3,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from retrieval.encoders.dense import load_encoder
 from retrieval.errors import ArtifactMissingError, CorpusError, InputError, ModelError
 from retrieval.fusion import MinMax, ReciprocalRank
 from retrieval.indexing import Index
-from retrieval.pipeline import Retriever
+from retrieval.pipeline import Retriever, fuses
+from retrieval.rerank.router_files import System, SystemsManifest
+from retrieval.system_routing import FEATURES
 from retrieval.types import Document, Passage, ScoreKind
 
 
@@ -251,3 +254,18 @@ def test_hits_may_be_asked_for_among_some_documents(using: str, index: Index) ->
     both = retriever.search_batch(["solar wind"], 10, among=["a", "b"], filter={"year": 2001})
     assert retriever.ids(both.row(0)[0]) == ["a"]
     assert retriever.search_batch(["solar wind"], 10, among=[]).counts.tolist() == [0]
+
+
+def systems(*names: str) -> SystemsManifest:
+    """A router that chooses among modes of search."""
+    ones = [1.0] * len(FEATURES)
+    choices = [System(name=name, milliseconds=1, intercept=0, coefficients=ones) for name in names]
+    rest: dict[str, Any] = {"features": list(FEATURES), "means": ones, "scales": ones, "parts": {}, "queries": {}}
+    return SystemsManifest(systems=choices, base=names[0], fingerprints=[], **rest)
+
+
+def test_several_lists_are_fused() -> None:
+    """Of a router if one of its choices does so."""
+    assert [fuses(using) for using in ("lexical", "dense", "lexical+sparse", "hybrid")] == [False, False, True, True]
+    assert not fuses("routed", systems("lexical", "dense"))
+    assert fuses("routed", systems("lexical", "lexical+dense"))

@@ -27,7 +27,6 @@ from retrieval.cli.options import (
     DimensionsOption,
     EngineName,
     EngineOption,
-    FusionName,
     FusionOption,
     JsonOption,
     LanguageOption,
@@ -61,7 +60,7 @@ from retrieval.evaluating.costs import BuildTime
 from retrieval.evaluating.running import evaluate, index_for
 from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index, LexicalOptions, LuceneOptions
-from retrieval.pipeline import ROUTED, Retriever, parse_using, routed_stages
+from retrieval.pipeline import ROUTED, Retriever, fuses, parse_using, routed_stages
 from retrieval.protocols import Encoder, SparseEncoder
 from retrieval.reranking import Reranking
 from retrieval.routing import ExpertRouter
@@ -98,9 +97,9 @@ def run(
     lexical_engine: EngineOption = EngineName.NATIVE,
     bm25: PresetOption = None,
     language: LanguageOption = _LANGUAGE,
-    fusion: FusionOption = FusionName.MINMAX,
+    fusion: FusionOption = None,
     weight: WeightOption = None,
-    depth: DepthOption = 1000,
+    depth: DepthOption = None,
     rerank: RerankOption = None,
     rerank_depth: RerankDepthOption = 100,
     rerank_weight: RerankWeightOption = 1.0,
@@ -131,12 +130,13 @@ def run(
     if root or models or jobs != 1:
         raise InputError("--data, --models and --jobs are for a suite, which is a .toml")
     names = _systems(using, router)
-    settings = make_fusion(fusion, weight, depth)
     chosen = split_measures(measures)  # an unknown one stops before an index is built
     collection = load_collection(data, split, on_error=on_error.value)
     if index:
         _check_given((lexical_engine, bm25, language), (precision, runtime, dimensions, batch_tokens))
     chosen_by = open_router(router, device, model=dense) if router else None
+    can_fuse = any(fuses(name, chosen_by.manifest if chosen_by else None) for name in names)
+    settings = make_fusion(fusion, weight, depth, fuses=can_fuse)
     source: SparseEncoder | VectorFile | None = None
     built: BuildTime | None = None
     if index:

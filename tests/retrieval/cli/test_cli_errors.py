@@ -53,6 +53,9 @@ USAGE = [
     (["search", "{index}", "aurora", "--weight", "lexical=-1"], "weight of 'lexical' must be a number of at least 0"),
     (["search", "{index}", "aurora", "--weight", "lexcal=1"], "a stage of lexical, sparse, dense; got 'lexcal=1'"),
     (["search", "{index}", "aurora", "--depth", "0"], "Invalid value for '--depth'"),
+    (["search", "{index}", "aurora", "--fusion", "rrf"], "--fusion is for search with several lists"),
+    (["search", "{index}", "aurora", "--weight", "lexical=2"], "--weight is for search with several lists"),
+    (["search", "{index}", "aurora", "--using", "lexical", "--depth", "9"], "--depth is for search with several lists"),
     (["search", "{index}", "aurora", "--nonsense"], "No such option: --nonsense"),
     (["index", "build", "{corpus}"], "Missing option '--out'"),
     (
@@ -82,6 +85,7 @@ USAGE = [
     (["eval", "run", "{data}", "--out", "{new}", "--using", "dense"], "hint: name one: --dense minilm"),
     (["eval", "run", "{data}", "--out", "{new}", "--measures", "nDGC@10"], "knows no measure 'nDGC@10'"),
     (["eval", "run", "{data}", "--out", "{new}", "--weight", "magic=1"], "got 'magic=1'"),
+    (["eval", "run", "{data}", "--out", "{new}", "--fusion", "minmax"], "--fusion is for search with several lists"),
     (["teleport"], "No such command 'teleport'"),
 ]
 

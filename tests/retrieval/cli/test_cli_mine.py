@@ -34,6 +34,15 @@ def test_an_index_is_mined(cli: Cli, data: Path, lexical_index: Path, tmp_path: 
     assert {query: [item.id for item in found.negatives] for query, found in lists.items()} == {"q1": ["b"], "q2": []}
 
 
+def test_options_of_fusion_need_a_source_that_fuses(cli: Cli, data: Path, hybrid_index: Path, tmp_path: Path) -> None:
+    """An index of several parts is one, unless each mode of search names one part."""
+    options = ("--index", hybrid_index, "--fusion", "rrf", "--depth", 5)
+    answer = cli("mine", data, *options, "--using", "lexical,dense", "--out", tmp_path / "out")
+    assert answer.code == 2
+    assert answer.err.startswith("error: --fusion is for search with several lists\nhint: as --using hybrid")
+    assert cli("mine", data, *options, "--out", tmp_path / "out").code == 0
+
+
 def test_modes_indexes_and_runs_are_sources(cli: Cli, data: Path, hybrid_index: Path, tmp_path: Path) -> None:
     """`--json` prints the counts that mining.json holds."""
     run = tmp_path / "other.trec"

@@ -291,6 +291,19 @@ def test_a_cell_that_fails_is_told_and_keeps_no_other_from_running(cli: Cli, dat
     assert not (tmp_path / "out" / "cells" / "night" / "theirs").exists()
 
 
+@pytest.mark.parametrize("setting", ['fusion = "rrf"', "weights = { lexical = 2.0 }", "depth = 10"])
+@pytest.mark.parametrize("using", ["lexical", "hybrid"])
+def test_a_system_that_fuses_nothing_has_no_fusion(
+    cli: Cli, data: Path, tmp_path: Path, setting: str, using: str
+) -> None:
+    """Nor weights nor a depth: they would change nothing, and be credited. Told before anything runs."""
+    system = f'\n[[system]]\nname = "alone"\nusing = "{using}"\n{setting}\n'
+    answer = cli("eval", "run", suite(data, SETS, LEXICAL, system), "--out", tmp_path / "out")
+    told = f"error: system 'alone': {setting.split()[0]} is for a system that searches several lists\n"
+    assert (answer.code, answer.err) == (2, told)
+    assert not (tmp_path / "out").exists()
+
+
 def test_settings_stand_in_the_suite(cli: Cli, data: Path, tmp_path: Path) -> None:
     """Beside it they would be ignored; what is for a suite does not go with a folder."""
     answer = cli("eval", "run", suite(data, SETS, LEXICAL), "--out", tmp_path / "out", "--using", "lexical")
