@@ -123,6 +123,16 @@ def test_imported_means_stand_in_the_table_and_nowhere_that_needs_queries(tmp_pa
         running.open(page, "#cell-0-0")
         assert running.run(NAMES) == ["theirs", "third", "other", "one"]
         assert running.run("[...document.querySelectorAll('#scores sup')].length") == 2
+        running.screen(250, 800)  # on which the sign moves with its number, below the names
+        gap = "(() => { const cell = document.querySelector('#scores td'); const sign = cell.querySelector('sup'); "
+        gap += "return sign.getBoundingClientRect().left - cell.getBoundingClientRect().left; })()"
+        before = running.run(gap)
+        assert running.run("(document.querySelector('.scroll').scrollLeft = 60)") == 60
+        assert running.run(gap) == before
+        name = "document.querySelector('#scores thead .name')"
+        at = f"(() => {{ const place = {name}.getBoundingClientRect(); "
+        at += "return document.elementFromPoint(place.right - 3, place.bottom - 12).closest('th') === "
+        assert running.run(f"{at}{name}; }})()")
         assert "Imported as a mean" in running.run("document.querySelector('.note').textContent")
         assert running.run("document.getElementById('cell-0-0').open")
         assert running.run("document.querySelector('#cell-0-0 .queries')") is None
