@@ -1,7 +1,6 @@
 """Options that several commands share, and what they stand for."""
 
 import re
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +17,6 @@ from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.indexing import LexicalOptions, LuceneOptions
 from retrieval.pipeline import STAGES
-from retrieval.rerank.loading import load_reranker
-from retrieval.reranking import Reranking
 from retrieval.vectors import VectorFile
 
 # ruff: noqa: D101 - the names say it
@@ -120,34 +117,6 @@ DimensionsOption = Annotated[
         min=1,
         metavar="N",
         help="Keep the first N dimensions of dense vectors, of a model trained for it.",
-        show_default=False,
-    ),
-]
-RerankOption = Annotated[
-    str | None,
-    typer.Option(metavar="MODEL", help="Cross-encoder or set-encoder that orders the first hits anew."),
-]
-RerankPrecisionOption = Annotated[
-    PrecisionName | None,
-    typer.Option(
-        help="Its arithmetic: auto takes bf16 where this machine has it; int8 is calibrated on the corpus first.",
-        show_default="auto",
-    ),
-]
-RerankDepthOption = Annotated[int, typer.Option(min=1, metavar="N", help="Hits that it reads.")]
-RerankWeightOption = Annotated[
-    float,
-    typer.Option(
-        metavar="W",
-        help="Its weight, up to 1, where it alone decides; the rest is of what found the hits, both as 0..1.",
-    ),
-]
-BudgetOption = Annotated[
-    float | None,
-    typer.Option(
-        "--budget-ms",
-        metavar="MS",
-        help="Read as many of them as this time allows for a query, 16 at least.",
         show_default=False,
     ),
 ]
@@ -378,27 +347,3 @@ def make_lexical(
         return LuceneOptions(k1=parameters["k1"], b=parameters["b"])
     analyzer = AnalyzerSettings.for_language(language, tokenizer=tokenizer, stopwords=stopwords, stem=stem)
     return LexicalOptions(analyzer=analyzer, bm25=BM25(**parameters), impacts=impacts.value, reorder=reorder)
-
-
-def make_reranking(
-    model: str | None,
-    depth: int,
-    budget_ms: float | None,
-    device: str | None,
-    precision: PrecisionName | None,
-    queries: Sequence[str] = (),
-    *,
-    weight: float = 1.0,
-) -> Reranking | None:
-    """What puts hits in another order; None without a model."""
-    if model is None:
-        given = {
-            "--budget-ms": budget_ms,
-            "--rerank-precision": precision,
-            "--rerank-weight": None if weight == 1 else weight,
-        }
-        if idle := [name for name, value in given.items() if value is not None]:
-            raise InputError(f"{idle[0]} is for --rerank MODEL")
-        return None
-    scorer = load_reranker(model, device=device, precision=precision.value if precision else None)
-    return Reranking(model=scorer, depth=depth, weight=weight, budget_ms=budget_ms, queries=queries)

@@ -14,11 +14,9 @@ from retrieval.cli.options import (
     DeviceOption,
     JsonOption,
     MovedOption,
-    RerankOption,
-    RerankPrecisionOption,
     ThreadsOption,
-    make_reranking,
 )
+from retrieval.cli.reranking import RerankOption, RerankPrecisionOption, make_reranking
 from retrieval.cli.train.dense import EpochsOption, StepsOption
 from retrieval.cli.train.fields import command_of
 from retrieval.cli.train.router import (

@@ -12,23 +12,25 @@ import typer
 from retrieval.beir_eval.runs import format_run, make_run
 from retrieval.cli.console import print_json, say
 from retrieval.cli.options import (
-    BudgetOption,
     DepthOption,
     DeviceOption,
     FusionOption,
     JsonOption,
     MovedOption,
     QueryVectorsOption,
-    RerankDepthOption,
-    RerankOption,
-    RerankPrecisionOption,
-    RerankWeightOption,
     RouterOption,
     ThreadsOption,
     WeightOption,
     make_fusion,
-    make_reranking,
     parse_filter,
+)
+from retrieval.cli.reranking import (
+    BudgetOption,
+    RerankDepthOption,
+    RerankOption,
+    RerankPrecisionOption,
+    RerankWeightOption,
+    make_reranking,
 )
 from retrieval.corpus import read_queries
 from retrieval.files import is_unicode, write_whole

@@ -27,6 +27,8 @@ from retrieval.cli.options import (
     DeviceOption,
     JsonOption,
     OnErrorName,
+)
+from retrieval.cli.reranking import (
     RerankDepthOption,
     RerankOption,
     RerankPrecisionOption,

@@ -34,10 +34,6 @@ from retrieval.cli.options import (
     PrecisionOption,
     PresetOption,
     QueryVectorsOption,
-    RerankDepthOption,
-    RerankOption,
-    RerankPrecisionOption,
-    RerankWeightOption,
     RestartOption,
     RouterOption,
     RuntimeOption,
@@ -48,8 +44,14 @@ from retrieval.cli.options import (
     encoding_options,
     make_fusion,
     make_lexical,
-    make_reranking,
     sparse_source,
+)
+from retrieval.cli.reranking import (
+    RerankDepthOption,
+    RerankOption,
+    RerankPrecisionOption,
+    RerankWeightOption,
+    make_reranking,
 )
 from retrieval.corpus import read_documents
 from retrieval.describing import machine

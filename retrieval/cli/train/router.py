@@ -14,12 +14,10 @@ from retrieval.cli.options import (
     JsonOption,
     MarginOption,
     MovedOption,
-    RerankOption,
-    RerankPrecisionOption,
     RestartOption,
     ThreadsOption,
-    make_reranking,
 )
+from retrieval.cli.reranking import RerankOption, RerankPrecisionOption, make_reranking
 from retrieval.cli.train.dense import EpochsOption, StepsOption
 from retrieval.cli.train.telling import told_of, use_threads
 from retrieval.indexing import Index

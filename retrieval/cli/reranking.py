@@ -1,0 +1,64 @@
+"""The command line's options of reranking, and what they make."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from retrieval.cli.options import PrecisionName
+from retrieval.errors import InputError
+from retrieval.rerank.loading import load_reranker
+from retrieval.reranking import Reranking
+
+RerankOption = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Cross-encoder or set-encoder that orders the first hits anew."),
+]
+RerankPrecisionOption = Annotated[
+    PrecisionName | None,
+    typer.Option(
+        help="Its arithmetic: auto takes bf16 where this machine has it; int8 is calibrated on the corpus first.",
+        show_default="auto",
+    ),
+]
+RerankDepthOption = Annotated[int, typer.Option(min=1, metavar="N", help="Hits that it reads.")]
+RerankWeightOption = Annotated[
+    float,
+    typer.Option(
+        metavar="W",
+        help="Its weight, up to 1, where it alone decides; the rest is of what found the hits, both as 0..1.",
+    ),
+]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(
+        "--budget-ms",
+        metavar="MS",
+        help="Read as many of them as this time allows for a query, 16 at least.",
+        show_default=False,
+    ),
+]
+
+
+def make_reranking(
+    model: str | None,
+    depth: int,
+    budget_ms: float | None,
+    device: str | None,
+    precision: PrecisionName | None,
+    queries: Sequence[str] = (),
+    *,
+    weight: float = 1.0,
+) -> Reranking | None:
+    """What puts hits in another order; None without a model."""
+    if model is None:
+        given = {
+            "--budget-ms": budget_ms,
+            "--rerank-precision": precision,
+            "--rerank-weight": None if weight == 1 else weight,
+        }
+        if idle := [name for name, value in given.items() if value is not None]:
+            raise InputError(f"{idle[0]} is for --rerank MODEL")
+        return None
+    scorer = load_reranker(model, device=device, precision=precision.value if precision else None)
+    return Reranking(model=scorer, depth=depth, weight=weight, budget_ms=budget_ms, queries=queries)
