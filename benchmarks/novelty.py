@@ -42,8 +42,8 @@ _HEADER = "query-id\tcorpus-id\tscore\n"
 _FIRST = 10
 
 
-def parse() -> argparse.Namespace:
-    """The command line, checked."""
+def parse(words: list[str] | None = None) -> argparse.Namespace:
+    """The command line, or other words, checked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     plant = commands.add_parser("plant", help="write candidates with near-duplicates")
@@ -63,7 +63,7 @@ def parse() -> argparse.Namespace:
     against.add_argument("--model", action="append", default=[], metavar="[NAME=]MODEL", help="repeatable")
     against.add_argument("--precision", help="of the models")
     against.add_argument("--json", type=Path, metavar="FILE", help="write all figures, of each query too")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if options.command == "plant" and options.out.exists():
         parser.error(f"{options.out} stands there already")
     return options

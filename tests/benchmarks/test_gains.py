@@ -1,13 +1,13 @@
 """A file of runs names commands that there are, and its report says what of them has finished."""
 
 import argparse
+import importlib
 import shlex
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-import titles
 import typer
 from gains import Run, commands, perform, read
 from gains_report import show
@@ -25,8 +25,9 @@ def options(out: Path) -> argparse.Namespace:
 
 def parsed(line: str) -> Any:
     """A command's options as the command line, or a script, reads them; nothing is run."""
-    if line.startswith("titles.py "):
-        return titles.parse(shlex.split(line)[1:])
+    script, *words = shlex.split(line)
+    if script.endswith(".py"):
+        return importlib.import_module(script.removesuffix(".py")).parse(words)
     group: Any = typer.main.get_command(app)
     name, words = "retrieval", shlex.split(line)
     while hasattr(group, "commands"):

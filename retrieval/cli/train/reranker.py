@@ -34,8 +34,6 @@ SubtopicsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        exists=True,
-        dir_okay=False,
         help="Lines of query, sub-topic, document and grade, as TREC's: RankNet then becomes novelty-aware.",
     ),
 ]
