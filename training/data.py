@@ -81,6 +81,8 @@ class Sources:
         teacher: TREC runs whose scores teach, each rescaled to 0..1 within a query's list and then averaged over
             those that answer the query.
         pseudo_positives: learn from mined files' unjudged documents, too, that a cross-encoder takes for relevant.
+        found_positives: learn only from positives that one of the negatives' lists holds; the others, which a reranker
+            would not see, are neither positives nor negatives.
         held_out: queries, by id, that never train, beside those of the folders' other splits.
         held_texts: and by text, as dev data of other folders.
     """
@@ -91,6 +93,7 @@ class Sources:
     depth: int = 100
     teacher: Sequence[Path] = ()
     pseudo_positives: bool = False
+    found_positives: bool = False
     held_out: frozenset[str] = frozenset()
     held_texts: frozenset[str] = frozenset()
 
@@ -222,8 +225,12 @@ class _Reader:
         ranked = dict.fromkeys((document for document, grade in grades.items() if grade <= 0), 1.0)
         for found in _in_turns([one.negatives for one in lists]):
             ranked.setdefault(found.id, found.weight)
-        positives = _once(rows[document] for document in relevant if document in rows)
         doubtful = [id_, *(found.id for one in lists for found in one.positives)]
+        if self._sources.found_positives:
+            listed = {found.id for one in lists for found in (*one.negatives, *one.positives)}
+            doubtful += [document for document in relevant if document not in listed]
+            relevant = [document for document in relevant if document in listed]
+        positives = _once(rows[document] for document in relevant if document in rows)
         neither = _once((rows[document] for document in doubtful if document in rows), positives)
         negatives = {
             rows[document]: weight

@@ -41,6 +41,7 @@ class DataSettings:
         negatives: file of hard negatives, from `retrieval mine`, or a TREC run; repeatable.
         negatives_depth: hits of each file that may be negatives.
         pseudo_positives: learn from mined files' unjudged documents, too, that a cross-encoder takes for relevant.
+        found_positives: learn only from positives that one of the negatives' TREC runs has found, as a reranker does.
         teacher_run: TREC run whose scores teach; several are averaged.
     """
 
@@ -52,6 +53,7 @@ class DataSettings:
     negatives: list[Path] = field(default_factory=list)
     negatives_depth: int = 100
     pseudo_positives: bool = False
+    found_positives: bool = False
     teacher_run: list[Path] = field(default_factory=list)
 
 

@@ -69,6 +69,7 @@ def read_data(data: Sequence[Path], settings: DataSettings, seed: int) -> tuple[
         negatives=settings.negatives,
         depth=settings.negatives_depth,
         pseudo_positives=settings.pseudo_positives,
+        found_positives=settings.found_positives,
         teacher=settings.teacher_run,
         held_out=held,
         held_texts=frozenset(query.text for dev in sets for query in dev.queries),

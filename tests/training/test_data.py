@@ -62,6 +62,19 @@ def test_the_teacher_is_the_mean_of_rescaled_runs(tmp_path: Path) -> None:
     assert scores == {"Title one": 0.5, "two": 0.25, "three": 0.5}
 
 
+def test_positives_may_be_those_that_a_run_has_found(tmp_path: Path) -> None:
+    """Within its depth; the others are neither positives nor negatives, and a query of none has nothing to learn."""
+    source = folder(tmp_path / "data", "q1\ta\t1\nq1\tb\t1\nq2\tb\t1\n")
+    hits = run(tmp_path / "1.trec", "q1 Q0 a 1 3", "q1 Q0 c 2 2", "q1 Q0 b 3 1", "q2 Q0 c 1 1")
+    data = read_training_data(Sources(data=[source], negatives=[hits], depth=2, found_positives=True))
+    (example,) = data.examples
+    told = [[data.ids[row] for row in rows] for rows in (example.positives, example.negatives, example.neither)]
+    assert told == [["a"], ["c"], ["b"]]
+    assert data.notes == ["1 training query has no positive, and is left out: q2"]
+    deeper = read_training_data(Sources(data=[source], negatives=[hits], found_positives=True))
+    assert [deeper.ids[row] for row in deeper.examples[0].positives] == ["a", "b"]
+
+
 def test_queries_of_other_splits_never_train(tmp_path: Path) -> None:
     """By id and by text, whatever its case; those held out are left out without a word, as the caller knows them."""
     source = folder(tmp_path / "data", "q1\ta\t1\nt1\tb\t1\nq3\tb\t1\nq2\tb\t1\n")
