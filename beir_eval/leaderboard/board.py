@@ -90,8 +90,8 @@ class Row:
     Attributes:
         system: its name.
         entries: what it scored on each set, by the set's name, where it has one.
-        overall: on all sets, if it has all.
-        cost: over the sets that it has, as an entry's.
+        overall: on all sets of the mean, if it has all of them.
+        cost: over the sets that it was measured on, as an entry's.
     """
 
     system: str
@@ -113,7 +113,8 @@ class Board:
         measure: what is shown.
         columns: the sets, in order of their names.
         rows: the systems.
-        overall: all sets, each of which counts the same; None where there is one.
+        overall: all sets that somebody was measured on, or all where nobody was, each counting the same; None where
+            there is one set, or where no system has all of these.
         baseline: the system that differences are taken from; None where all were imported.
         price: of an hour, if it is known.
     """
@@ -164,13 +165,15 @@ def make_board(
         columns.append(column)
         entries[name] = _entries(column, answers, price)
     systems = sorted({system for own in entries.values() for system in own})
-    complete = [system for system in systems if all(system in entries[column.name] for column in columns)]
-    overall, means = _overall(columns, complete, entries, price) if len(columns) > 1 else (None, {})
+    together = [column for column in columns if column.queries] or columns  # else an import would take others' means
+    complete = [system for system in systems if all(system in entries[column.name] for column in together)]
+    overall, means = _overall(together, complete, entries, price) if len(columns) > 1 else (None, {})
     rows = []
     for system in systems:
         own = {column.name: entries[column.name][system] for column in columns if system in entries[column.name]}
         mean = means.get(system) if len(columns) > 1 else own[columns[0].name]
-        cost = _cost([score for entry in own.values() for score in entry.scores], price)
+        having = [score for entry in own.values() for score in entry.scores]
+        cost = _cost([score for score in having if score.per_query] or having, price)
         rows.append(Row(system=system, entries=own, overall=mean, cost=cost))
     whole = sorted((row for row in rows if row.overall), key=lambda row: -row.overall.value if row.overall else 0)
     rows = [*whole, *_behind([row for row in rows if not row.overall], whole)]
@@ -187,16 +190,17 @@ def make_board(
 def _behind(rows: Sequence[Row], whole: Sequence[Row]) -> list[Row]:
     """Those that lack a set, by how far they are above others on the sets that they have, on average.
 
-    Others are the systems that were measured on all sets; where none was, all that have the set, itself among them. So
-    nobody gains by lacking a hard set.
+    Others are the systems that were measured on all sets; where none of these has the set, all that have it, itself
+    among them. So nobody gains by lacking a hard set.
     """
-    others = [row for row in whole if row.overall and not row.overall.is_imported] or [*rows, *whole]
+    measured = [row for row in whole if row.overall and not row.overall.is_imported]
+
+    def usual(name: str) -> float:
+        others = [row for row in measured if name in row.entries] or [*rows, *whole]
+        return fmean(row.entries[name].value for row in others if name in row.entries)
 
     def above(row: Row) -> float:
-        usual = {
-            name: fmean(each.entries[name].value for each in others if name in each.entries) for name in row.entries
-        }
-        return fmean(entry.value - usual[name] for name, entry in row.entries.items())
+        return fmean(entry.value - usual(name) for name, entry in row.entries.items())
 
     return sorted(rows, key=lambda row: -above(row))
 

@@ -5,6 +5,7 @@ import pytest
 
 from retrieval.beir_eval.leaderboard.board import Board, Price, make_board
 from retrieval.beir_eval.leaderboard.data import read_scores
+from retrieval.beir_eval.leaderboard.page import render_page
 from retrieval.errors import InputError
 from tests.beir_eval.leaderboard.making import COST, write_imported, write_results
 
@@ -116,6 +117,30 @@ def test_imported_means_stand_among_the_others_and_change_nothing_of_them(tmp_pa
     assert board.baseline == "one"
     with pytest.raises(InputError, match="theirs was imported as means"):
         make_board(read_scores(tmp_path), baseline="theirs")
+
+
+def test_a_set_that_only_imports_have_takes_nobody_s_mean_or_cost(tmp_path: Path) -> None:
+    """Nor the order of those that were measured on all others; imports on it stand by their lead among themselves."""
+    for dataset in ("first", "second"):
+        for system, shift in (("one", 0.0), ("other", 0.3)):
+            write_results(tmp_path / "ours", dataset, system, np.linspace(0.1, 0.5, 30) + shift)
+    alone = make_board(read_scores(tmp_path / "ours"))
+    write_imported(tmp_path / "theirs", "third", one=0.2, best=0.9)
+    board = make_board(read_scores(tmp_path / "ours", tmp_path / "theirs"))
+    assert [row.system for row in board.rows] == ["other", "one", "best"]
+    assert board.overall
+    assert alone.overall
+    assert board.overall.queries == alone.overall.queries
+    for before, after in zip(alone.rows, board.rows[:2], strict=True):
+        assert before.overall
+        assert after.overall
+        assert (before.overall.value, before.overall.group) == (after.overall.value, after.overall.group)
+        assert before.cost == after.cost
+    assert board.rows[1].entries["third"].is_imported
+    assert "A set on which nobody was measured is not in the mean." in render_page(board)
+    write_imported(tmp_path / "more", "fourth", best=0.9)
+    one_set = [score for score in read_scores(tmp_path) if score.dataset != "second"]
+    assert [row.system for row in make_board(one_set).rows] == ["other", "one", "best"]
 
 
 def test_a_board_of_imported_means_alone_is_a_table(tmp_path: Path) -> None:
