@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -180,7 +181,8 @@ def from_mteb(paths: Sequence[Path], split: str = "test") -> Results:
     A system is called as the `model_meta.json` beside its file says, else by the folder that the file is in.
 
     Raises:
-        CollectionError: a file is none of MTEB's, lacks the split, or is of another task than the first.
+        CollectionError: a file is none of MTEB's, lacks the split or measures that we know, or is of another task
+            than the first, or of the same model as another one.
     """
     read = [(path, _read_mteb(path)) for path in paths]
     tasks = {content["task_name"]: path for path, content in read}
@@ -188,11 +190,14 @@ def from_mteb(paths: Sequence[Path], split: str = "test") -> Results:
         told = ", ".join(f"{task} in {path}" for task, path in tasks.items())
         raise CollectionError(f"results are of one task; got {told}", hint="import each task into a folder of its own")
     (task,) = tasks
+    systems = [_from_mteb(path, content, split) for path, content in read]
+    if twice := [name for name, count in Counter(system.name for system in systems).items() if count > 1]:
+        raise CollectionError(f"two results of {twice[0]}", hint="import one of them")
     names = {theirs: ours for ours, theirs in MTEB_TASKS.items()}
     return Results(
         dataset=names.get(task, task),
         split=split,
-        systems=[_from_mteb(path, content, split) for path, content in read],
+        systems=systems,
         environment={"problems": ["imported from MTEB's results: means only"]},
     )
 
@@ -216,9 +221,12 @@ def _from_mteb(path: Path, content: Mapping[str, Any], split: str) -> StoredSyst
     if len(found) > 1:
         raise CollectionError(f"{path}: holds {len(found)} subsets, which are collections of their own")
     scores = sorted(((_our_name(name), value) for name, value in found[0].items()), key=lambda score: score[0] != _MAIN)
+    measures = {name: value for name, value in scores if name and _is_score(value)}
+    if not measures:
+        raise CollectionError(f"{path}: holds no measure that is known here, as ndcg_at_10")
     return StoredSystem(
         name=_model_name(path),
-        measures={name: value for name, value in scores if name and _is_score(value)},
+        measures=measures,
         per_query={},
         cost={},
         settings={"mteb": {"file": path.name, "version": content.get("mteb_version")}},

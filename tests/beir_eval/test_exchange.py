@@ -139,12 +139,21 @@ def test_scores_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
         ({"task_name": "NFCorpus"}, "holds no scores of the split 'test'"),
         ({"task_name": "NFCorpus", "scores": {"dev": [SCORES]}}, "holds no scores of the split 'test'"),
         ({"task_name": "NFCorpus", "scores": {"test": [SCORES, SCORES]}}, "holds 2 subsets"),
+        ({"task_name": "NFCorpus", "scores": {"test": [{"main_score": 0.3}]}}, "holds no measure that is known here"),
     ],
 )
 def test_a_file_that_is_none_of_mteb_s_is_named(tmp_path: Path, content: Any, reason: str) -> None:
     """Of another kind or an older form, without the split, or of several collections."""
     with pytest.raises(CollectionError, match=rf"NFCorpus\.json: {reason}"):
         from_mteb([mteb(tmp_path / "m", content)])
+
+
+def test_a_model_is_imported_once(tmp_path: Path) -> None:
+    """Two revisions of it have one name, and no board could show both."""
+    content = {"task_name": "NFCorpus", "scores": {"test": [SCORES]}}
+    paths = [mteb(tmp_path / revision, content, "minilm") for revision in ("one", "other")]
+    with pytest.raises(CollectionError, match="two results of minilm"):
+        from_mteb(paths)
 
 
 def test_results_of_two_tasks_are_not_mixed(tmp_path: Path) -> None:
