@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.beir_eval.cost import per_million
-from retrieval.beir_eval.leaderboard.data import Score, merged_cost
+from retrieval.beir_eval.leaderboard.data import Members, Score, by_set, merged_cost
 from retrieval.beir_eval.measures import JUDGED
 from retrieval.beir_eval.significance import bootstrap_interval, holm, randomisation_test, rank_groups, t_test
 from retrieval.errors import InputError
@@ -117,6 +117,7 @@ class Board:
             there is one set, or where no system has all of these.
         baseline: the system that differences are taken from; None where all were imported.
         price: of an hour, if it is known.
+        left_out: what is not shown, as a system lacks some data sets of a group, a few words each.
     """
 
     measure: str
@@ -125,6 +126,7 @@ class Board:
     overall: Column | None
     baseline: str | None
     price: Price | None
+    left_out: tuple[str, ...]
 
     @property
     def sets(self) -> tuple[Column, ...]:
@@ -152,15 +154,18 @@ def make_board(
         price: of an hour of the machine.
 
     Raises:
-        InputError: a score lacks the measure, there is no such baseline or it was imported, or a data set was not
-            measured on the same queries for all.
+        InputError: a score lacks the measure, there is no such baseline or it was imported, a data set was not
+            measured on the same queries for all, or nobody has all data sets of any group.
     """
     measure = measure or next(iter(next((score for score in scores if score.per_query), scores[0]).measures))
     for score in scores:
         if measure not in score.measures:
             raise InputError(f"{score.folder}: has no {measure}", hint=f"it has {', '.join(score.measures)}")
+    sets, left_out = by_set(scores)
+    if not sets:
+        raise InputError(f"no system has all data sets of a group: {left_out[0]}")
     columns, entries = [], {}
-    for name, members in sorted(_by_set(scores).items()):
+    for name, members in sorted(sets.items()):
         column, answers = _column(name, members, measure)
         columns.append(column)
         entries[name] = _entries(column, answers, price)
@@ -184,6 +189,7 @@ def make_board(
         overall=overall,
         baseline=_baseline(rows, baseline),
         price=price,
+        left_out=tuple(left_out),
     )
 
 
@@ -219,10 +225,6 @@ def _baseline(rows: Sequence[Row], name: str | None) -> str | None:
     return name
 
 
-Members = dict[str, dict[str, Score]]
-"""System → data set → score."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Answers:
     """What a system has on a set, before it is compared: see `Entry`; the mean is taken where values are not known."""
@@ -231,19 +233,6 @@ class _Answers:
     values: Floats | None
     judged: float | None
     scores: tuple[Score, ...]
-
-
-def _by_set(scores: Sequence[Score]) -> dict[str, Members]:
-    """Set → the scores of systems that were measured on all of its data sets."""
-    found: dict[str, Members] = {}
-    for score in scores:
-        members = found.setdefault(score.group or score.dataset, {})
-        members.setdefault(score.system, {})[score.dataset] = score
-    for members in found.values():
-        datasets = {dataset for own in members.values() for dataset in own}
-        for system in [system for system, own in members.items() if own.keys() != datasets]:
-            del members[system]
-    return {name: members for name, members in found.items() if members}
 
 
 def _column(name: str, members: Members, measure: str) -> tuple[Column, dict[str, _Answers]]:

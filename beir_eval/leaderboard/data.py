@@ -9,7 +9,7 @@ from typing import Any
 from retrieval.beir_eval.results import RESULTS, read_results
 from retrieval.errors import InputError
 
-__all__ = ["Score", "merged_cost", "read_scores"]
+__all__ = ["Members", "Score", "by_set", "merged_cost", "read_scores"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +91,25 @@ def _scores(folder: Path) -> list[Score]:
 def _is_plain(split: str) -> bool:
     """Whether a data set's name says it all: of its usual split, or of an id that names it."""
     return split == "test" or "/" in split
+
+
+Members = dict[str, dict[str, Score]]
+"""System → data set → score."""
+
+
+def by_set(scores: Sequence[Score]) -> tuple[dict[str, Members], list[str]]:
+    """Set → the scores of systems that have all of its data sets; and who has some of them only, and lacks which."""
+    found: dict[str, Members] = {}
+    for score in scores:
+        members = found.setdefault(score.group or score.dataset, {})
+        members.setdefault(score.system, {})[score.dataset] = score
+    left_out = []
+    for name, members in found.items():
+        datasets = {dataset for own in members.values() for dataset in own}
+        for system in [system for system, own in members.items() if own.keys() != datasets]:
+            left_out.append(f"{system} on {name}, without {', '.join(sorted(datasets - members[system].keys()))}")
+            del members[system]
+    return {name: members for name, members in found.items() if members}, left_out
 
 
 # What becomes of costs on several data sets.

@@ -49,6 +49,8 @@ def leaderboard(
         raise InputError(f"--price-per-hour must be above 0; got {price_per_hour}")
     price = Price(per_hour=price_per_hour, currency=currency) if price_per_hour else None
     board = make_board(read_scores(*runs), measure=measure, baseline=baseline, price=price)
+    for each in board.left_out:
+        say(f"note: not shown: {each}, of the same group")
     if out:
         from retrieval.beir_eval.leaderboard.page import render_page
 

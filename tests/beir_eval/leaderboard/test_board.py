@@ -47,6 +47,19 @@ def test_a_group_of_data_sets_is_one_set_by_the_mean_of_their_means(tmp_path: Pa
     assert board.rows[0].entries["both"].cost["index_bytes"] == 2 * COST["index_bytes"]
 
 
+def test_who_has_some_data_sets_of_a_group_only_is_told(tmp_path: Path) -> None:
+    """Such a score is of no set; it would vanish as if nobody had measured it."""
+    write_results(tmp_path, "android", "partly", [0.1, 0.2], group="forums")
+    write_results(tmp_path, "gaming", "other", [0.1, 0.2], group="forums")
+    with pytest.raises(InputError, match="no system has all data sets of a group: partly on forums, without gaming"):
+        make_board(read_scores(tmp_path))
+    write_results(tmp_path, "android", "other", [0.1, 0.2], group="forums")
+    board = make_board(read_scores(tmp_path))
+    assert [row.system for row in board.rows] == ["other"]
+    assert board.left_out == ("partly on forums, without gaming",)
+    assert "some data sets of a group only: partly on forums, without gaming." in render_page(board)
+
+
 def test_judged_at_10_stands_beside_every_score(tmp_path: Path) -> None:
     """Each set counts the same; not known of one set, it is not known of all; beside itself it does not stand."""
     for dataset, judged in (("first", 0.2), ("second", 0.5)):

@@ -31,6 +31,14 @@ def test_several_folders_make_one_board(cli: Cli, tmp_path: Path) -> None:
     assert f"{tmp_path / 'new' / 'page.html'}: systems: 2, sets: 1\n" in answer.err
 
 
+def test_what_is_not_shown_is_said(cli: Cli, tmp_path: Path) -> None:
+    """Of a group that was measured in part, as where a suite was interrupted."""
+    for dataset, system in (("android", "one"), ("gaming", "one"), ("android", "other")):
+        write_results(tmp_path, dataset, system, [0.1, 0.5], group="forums")
+    answer = cli("eval", "leaderboard", tmp_path)
+    assert answer.err == "note: not shown: other on forums, without gaming, of the same group\n"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
