@@ -49,7 +49,13 @@ MODELS = "{models}"
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 # What changes nothing without another setting.
-_NEEDS = {"query_encoder": "dense", "dimensions": "dense", "rerank_precision": "rerank"}
+_NEEDS = {
+    "query_encoder": "dense",
+    "dimensions": "dense",
+    "rerank_depth": "rerank",
+    "rerank_weight": "rerank",
+    "rerank_precision": "rerank",
+}
 
 
 class _Entry(BaseModel):
@@ -140,7 +146,7 @@ class SystemEntry(_Entry):
         if (self.using == "routed") != (self.router is not None):
             raise ValueError("routed search and a router go together")
         for name, needed in _NEEDS.items():
-            if getattr(self, name) is not None and getattr(self, needed) is None:
+            if name in self.model_fields_set and getattr(self, needed) is None:
                 raise ValueError(f"{name} is for a system with {needed}")
         return self
 

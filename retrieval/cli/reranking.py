@@ -1,7 +1,7 @@
 """The command line's options of reranking, and what they make."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,12 +21,15 @@ RerankPrecisionOption = Annotated[
         show_default="auto",
     ),
 ]
-RerankDepthOption = Annotated[int, typer.Option(min=1, metavar="N", help="Hits that it reads.")]
+RerankDepthOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Hits that it reads.", show_default="100")
+]
 RerankWeightOption = Annotated[
-    float,
+    float | None,
     typer.Option(
         metavar="W",
         help="Its weight, up to 1, where it alone decides; the rest is of what found the hits, both as 0..1.",
+        show_default="1",
     ),
 ]
 BudgetOption = Annotated[
@@ -42,23 +45,26 @@ BudgetOption = Annotated[
 
 def make_reranking(
     model: str | None,
-    depth: int,
+    depth: int | None,
     budget_ms: float | None,
     device: str | None,
     precision: PrecisionName | None,
     queries: Sequence[str] = (),
     *,
-    weight: float = 1.0,
+    weight: float | None = None,
 ) -> Reranking | None:
-    """What puts hits in another order; None without a model."""
+    """What puts hits in another order; None without a model, and an error if other options are given then."""
     if model is None:
-        given = {
-            "--budget-ms": budget_ms,
+        others = {
+            "--rerank-depth": depth,
+            "--rerank-weight": weight,
             "--rerank-precision": precision,
-            "--rerank-weight": None if weight == 1 else weight,
+            "--budget-ms": budget_ms,
         }
-        if idle := [name for name, value in given.items() if value is not None]:
+        if idle := [name for name, value in others.items() if value is not None]:
             raise InputError(f"{idle[0]} is for --rerank MODEL")
         return None
     scorer = load_reranker(model, device=device, precision=precision.value if precision else None)
-    return Reranking(model=scorer, depth=depth, weight=weight, budget_ms=budget_ms, queries=queries)
+    said = {"depth": depth, "weight": weight}
+    given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    return Reranking(model=scorer, budget_ms=budget_ms, queries=queries, **given)

@@ -179,7 +179,7 @@ def evaluate(
         report = evaluate_router(
             router,
             pairs,
-            reranking=make_reranking(rerank, 100, None, device, rerank_precision),
+            reranking=make_reranking(rerank, None, None, device, rerank_precision),
             model=dense,
             keep_self=keep_self,
             device=device,

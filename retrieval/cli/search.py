@@ -78,8 +78,8 @@ def search(
         str | None, typer.Option(metavar="JSON", help='By metadata, as {"year": {"$gte": 2020}}.')
     ] = None,
     rerank: RerankOption = None,
-    rerank_depth: RerankDepthOption = 100,
-    rerank_weight: RerankWeightOption = 1.0,
+    rerank_depth: RerankDepthOption = None,
+    rerank_weight: RerankWeightOption = None,
     rerank_precision: RerankPrecisionOption = None,
     budget_ms: BudgetOption = None,
     router: RouterOption = None,

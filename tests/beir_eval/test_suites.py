@@ -62,6 +62,8 @@ def test_a_suite_is_systems_times_data_sets(tmp_path: Path) -> None:
             None,
         ),
         ('using = "lexical"', 'using = "lexical"\nrerank_precision = "bf16"', "is for a system with rerank", None),
+        ('using = "lexical"', 'using = "lexical"\nrerank_depth = 100', "rerank_depth is for a system with", None),
+        ('using = "lexical"', 'using = "lexical"\nrerank_weight = 0.5', "rerank_weight is for a system with", None),
         ('name = "theirs"', 'name = "bm25"', "two entries of system are called 'bm25'", None),
         ('["two"]', '["three"]', "system 'theirs' names the dataset 'three', which is not here", None),
         ('name = "bm25"', 'name = "../bm25"', "system 1 ('../bm25'), name: string should match", None),

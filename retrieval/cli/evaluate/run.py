@@ -103,8 +103,8 @@ def run(
     weight: WeightOption = None,
     depth: DepthOption = None,
     rerank: RerankOption = None,
-    rerank_depth: RerankDepthOption = 100,
-    rerank_weight: RerankWeightOption = 1.0,
+    rerank_depth: RerankDepthOption = None,
+    rerank_weight: RerankWeightOption = None,
     rerank_precision: RerankPrecisionOption = None,
     router: RouterOption = None,
     on_error: Annotated[OnErrorName, typer.Option(help="What to do with judgements that do not fit.")] = (

@@ -144,7 +144,7 @@ def system_router(
             names,
             out,
             split=split,
-            reranking=make_reranking(rerank, 100, None, device, rerank_precision),
+            reranking=make_reranking(rerank, None, None, device, rerank_precision),
             tolerance=tolerance,
             restart=restart,
             model=dense,

@@ -56,6 +56,8 @@ USAGE = [
     (["search", "{index}", "aurora", "--fusion", "rrf"], "--fusion is for search with several lists"),
     (["search", "{index}", "aurora", "--weight", "lexical=2"], "--weight is for search with several lists"),
     (["search", "{index}", "aurora", "--using", "lexical", "--depth", "9"], "--depth is for search with several lists"),
+    (["search", "{index}", "aurora", "--rerank-depth", "9"], "--rerank-depth is for --rerank MODEL"),
+    (["search", "{index}", "aurora", "--rerank-weight", "1"], "--rerank-weight is for --rerank MODEL"),
     (["search", "{index}", "aurora", "--nonsense"], "No such option: --nonsense"),
     (["index", "build", "{corpus}"], "Missing option '--out'"),
     (
