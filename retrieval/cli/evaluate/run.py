@@ -139,6 +139,8 @@ def run(
     chosen_by = open_router(router, device, model=dense) if router else None
     can_fuse = any(fuses(name, chosen_by.manifest if chosen_by else None) for name in names)
     settings = make_fusion(fusion, weight, depth, fuses=can_fuse)
+    asked = [query.text for query in collection.queries]
+    reranking = make_reranking(rerank, rerank_depth, None, device, rerank_precision, asked, weight=rerank_weight)
     source: SparseEncoder | VectorFile | None = None
     built: BuildTime | None = None
     if index:
@@ -159,8 +161,6 @@ def run(
         opened, built = _index(data, out / "index", options, encoder, source, overwrite=overwrite, restart=restart)
     given_queries = (collection, source, query_vectors, sparse, device)
     query_side = _query_side(opened, *given_queries) if "sparse" in needed else None
-    asked = [query.text for query in collection.queries]
-    reranking = make_reranking(rerank, rerank_depth, None, device, rerank_precision, asked, weight=rerank_weight)
     # Collections judge documents, also where passages are indexed.
     shared: dict[str, Any] = {"fusion": settings, "by_document": True, "threads": threads}
     shared |= {"encoder": encoder, "sparse_encoder": query_side}

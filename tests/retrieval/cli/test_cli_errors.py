@@ -88,6 +88,7 @@ USAGE = [
     (["eval", "run", "{data}", "--out", "{new}", "--measures", "nDGC@10"], "knows no measure 'nDGC@10'"),
     (["eval", "run", "{data}", "--out", "{new}", "--weight", "magic=1"], "got 'magic=1'"),
     (["eval", "run", "{data}", "--out", "{new}", "--fusion", "minmax"], "--fusion is for search with several lists"),
+    (["eval", "run", "{data}", "--out", "{new}", "--rerank-weight", "0"], "--rerank-weight is for --rerank MODEL"),
     (["teleport"], "No such command 'teleport'"),
 ]
 
@@ -112,6 +113,7 @@ FAILURES = [
     (["eval", "run", "{tmp}", "--out", "{new}"], "hint: expected BEIR's layout: queries.jsonl, qrels/test.tsv"),
     (["eval", "run", "{data}", "--out", "{new}", "--split", "dev"], "dev.tsv: no such file\nhint: splits here: test"),
     (["eval", "run", "{data}", "--out", "{new}", "--index", "{tmp}"], "error: no index at {tmp}"),
+    (["eval", "run", "{data}", "--out", "{new}", "--rerank", "./nowhere"], "no such folder\nhint: name a local folder"),
 ]
 
 
