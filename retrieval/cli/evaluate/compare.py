@@ -33,7 +33,7 @@ from retrieval.cli.evaluate.options import (
 )
 from retrieval.cli.options import JsonOption, OnErrorName
 from retrieval.corpus import read_documents
-from retrieval.errors import InputError
+from retrieval.errors import CollectionError, InputError
 
 __all__ = ["compare_systems"]
 
@@ -88,6 +88,8 @@ def compare_systems(
     found = read_systems(systems, names, judged, runs=runs, without_own=has_own and not keep_self)
     settings: dict[str, Any] = {"alpha": alpha, "level": level, "rounds": rounds, "seed": seed}
     comparisons = [compare(found, name, **settings) for name in names]
+    if judged:
+        _check_judged(found[0], judged)
     pair = best_two(found, comparisons[0])
     differences = largest_differences(*pair, names[0], count=queries, depth=depth)
     asked = {query.id: query.text for query in collection.queries} if collection else {}
@@ -116,6 +118,15 @@ def _checked(
         say(f"note: {problem}")
     has_own = len(sources) == len(systems) and bool(check_fit(collection, ids).own)
     return dict(zip(sources, read, strict=True)), has_own
+
+
+def _check_judged(system: Measured, qrels: Qrels) -> None:
+    """An error where the judgements are of other queries: grades and texts would be those of another collection."""
+    if strange := sorted(system.per_query.keys() - qrels.keys()):
+        raise CollectionError(
+            f"{system.name} was measured on queries that are not judged here: {len(strange)}, as {strange[0]}",
+            hint="give the collection and the split that it was measured on: --data and --split, or --qrels",
+        )
 
 
 def _texts(data: Path, differences: Sequence[Difference]) -> dict[str, str]:

@@ -111,6 +111,18 @@ def test_evaluated_folders_are_compared(cli: Cli, data: Path, tmp_path: Path) ->
     assert content["queries"] == []
 
 
+def test_judgements_of_another_collection_are_refused(cli: Cli, data: Path, runs: list[Path], tmp_path: Path) -> None:
+    """Whose grades and texts would be shown beside ids that mean other documents."""
+    assert cli("eval", "score", data, *runs, "--out", tmp_path / "out").code == 0
+    assert cli("eval", "compare", tmp_path / "out", "--data", data).code == 0
+    (data / "qrels" / "other.tsv").write_text("1\ta\t1\n3\ta\t1\n")
+    told = "error: one was measured on queries that are not judged here: 1, as 2\n"
+    for judged in (("--data", data, "--split", "other"), ("--qrels", data / "qrels" / "other.tsv")):
+        answer = cli("eval", "compare", tmp_path / "out", *judged)
+        assert (answer.code, answer.out) == (1, "")
+        assert answer.err.startswith(told)
+
+
 def test_what_cannot_be_compared_is_usage(cli: Cli, data: Path, runs: list[Path]) -> None:
     """One system; a run without judgements; both kinds of judgements."""
     assert cli("eval", "compare", runs[0], "--data", data).code == 2
