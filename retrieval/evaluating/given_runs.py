@@ -79,7 +79,7 @@ def score_reranked(
     collection: Collection,
     measures: Sequence[Any],
 ) -> SystemResult:
-    """Measure what a reranker makes of a run, by the rules by which the run itself was scored.
+    """Measure what a reranker makes of a run, by the rules by which the run itself was scored; listed ties are by id.
 
     Args:
         scored: the run's own result, whose name it gets with `+rerank` behind it.
@@ -91,7 +91,9 @@ def score_reranked(
     """
     given = GivenRun(run, contents, how)
     given.calibrate(collection.queries)  # of which the model's settings tell
-    rules = {name: scored.settings[name] for name in ("k", "without_own")}
+    rules = {name: scored.settings[name] for name in ("k", "without_own", "ties")}
+    if rules["ties"] == "listed":
+        rules["ties"] = "descending"  # what the model has tied, no file lists
     settings = {"run": scored.settings["run"], "rerank": how.settings}
     name = f"{scored.name}+rerank"
     return evaluate_system(name, collection, given.search, given.ids, measures, settings=settings, **rules)

@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from retrieval.evaluating.given_runs import GivenRun
+from retrieval.beir_eval.datasets import Collection
+from retrieval.beir_eval.evaluation import SystemResult
+from retrieval.beir_eval.measures import parse_measures
+from retrieval.beir_eval.runs import Ties
+from retrieval.evaluating.given_runs import GivenRun, score_reranked
 from retrieval.reranking import Reranking
 from retrieval.types import Query
 
@@ -46,6 +51,25 @@ def test_the_runs_own_scores_have_their_weight() -> None:
     hits = given.search(QUERIES, 10)
     assert [given.ids(ordinals) for ordinals, _ in hits.rows()] == [["short", "middle", "long"], ["middle"], []]
     assert hits.scores[0].tolist() == [0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize(("ties", "best"), [("descending", "zz"), ("ascending", "aa"), ("listed", "zz")])
+def test_what_the_model_ties_stands_by_the_rule_of_the_run(ties: Ties, best: str) -> None:
+    """No file lists it, so that it is by id then."""
+    run = {"q1": {"aa": 2.0, "zz": 1.0}}
+    collection = Collection("set", "test", QUERIES[:1], {"q1": {best: 1}}, [])
+    measures = parse_measures(["RR@10"])
+    scored = SystemResult(
+        name="theirs",
+        measures={},
+        per_query={},
+        cost={},
+        settings={"run": {}, "k": 10, "without_own": False, "ties": ties},
+        run=run,
+    )
+    how = Reranking(model=ByLength())
+    found = score_reranked(scored, run, {"aa": "x", "zz": "x"}, how, collection, measures)
+    assert next(iter(found.run["q1"])) == best
 
 
 def test_a_model_in_int8_sees_passages_of_the_run() -> None:
