@@ -63,6 +63,11 @@ def measure(
         for metric in ir_measures.iter_calc(alike, judged, cut):
             totals[metric.measure].add(metric.value)
             per_query[queries[int(metric.query_id)]][str(metric.measure)] = float(metric.value)
+    # Some tools behind ir-measures say nothing of a query that is not in the run.
+    for query in (query for query in queries if numbers[query] not in answered):
+        for each in (each for each in totals if str(each) not in per_query[query]):
+            totals[each].add(0.0)
+            per_query[query][str(each)] = 0.0
     return {str(each): float(total.result()) for each, total in totals.items()}, per_query
 
 

@@ -79,6 +79,13 @@ def test_a_run_without_any_hit_scores_0() -> None:
     assert list(per_query) == ["q1", "q2", "q3"]
 
 
+def test_a_query_without_hits_counts_as_0_whatever_a_tool_says_of_it() -> None:
+    """Accuracy's says nothing: the mean would be over fewer queries than the others'."""
+    means, per_query = measure(QRELS, {"q1": {"d1": 2.0, "d2": 1.0}}, parse_measures(["Accuracy", "P@1"]))
+    assert means == pytest.approx({"Accuracy": 1 / 3, "P@1": 1 / 3})
+    assert per_query["q2"] == per_query["q3"] == {"Accuracy": 0.0, "P@1": 0.0}
+
+
 @pytest.mark.parametrize(
     "name",
     ["nDCG", "Success@1", "P(rel=2)@5", "P(rel=2,judged_only=True)@5", "Bpref", "Judged@10", "NumRet", "NumQ", "Rprec"],
