@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "corpus": WORDS | {"formats"},
     "fusion": WORDS,
     "grouping": WORDS,
-    "reranking": WORDS,
+    "reranking": WORDS | {"fusion"},  # the first hits' own scores may keep a weight
     "index": WORDS,
     "encoders": WORDS,
     "training": WORDS | TEXTS | {"encoders", "rerank", "beir_eval"},
