@@ -9,7 +9,7 @@ gets nothing from it. They differ in what a list says:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from retrieval.errors import InputError
 from retrieval.types import Hits, ScoreKind, Signals
 
-__all__ = ["FUSIONS", "Fusion", "MinMax", "ReciprocalRank", "ZScore", "fuse"]
+__all__ = ["FUSIONS", "Fusion", "MinMax", "ReciprocalRank", "ZScore", "check_weights", "fuse"]
 
 Scores = NDArray[np.floating[Any]]
 
@@ -105,8 +105,7 @@ def fuse(lists: Mapping[str, Hits], fusion: Fusion, k: int) -> Hits:
         fusion: how to put them together.
         k: how many hits to keep.
     """
-    if unknown := [name for name in fusion.weights if name not in lists]:
-        raise InputError(f"a weight is given for {unknown[0]!r}; the lists are {', '.join(lists)}")
+    check_weights(fusion.weights, lists)
     n = len(next(iter(lists.values())))
     width = min(k, sum(hits.ordinals.shape[1] for hits in lists.values()))
     fused = Hits.empty(n, width, fusion.kind)
@@ -114,6 +113,12 @@ def fuse(lists: Mapping[str, Hits], fusion: Fusion, k: int) -> Hits:
     for query in range(n):
         _fuse_query(query, lists, fusion, fused, signals)
     return Hits(fused.ordinals, fused.scores, fused.counts, fused.kind, signals)
+
+
+def check_weights(weights: Iterable[str], lists: Collection[str]) -> None:
+    """An error if a weight is for none of the lists."""
+    if unknown := [name for name in weights if name not in lists]:
+        raise InputError(f"a weight is given for {unknown[0]!r}; the lists are {', '.join(lists)}")
 
 
 def _fuse_query(

@@ -28,7 +28,7 @@ from retrieval.evaluating.inputs import Stamp, stamp_of
 from retrieval.evaluating.places import Place
 from retrieval.evaluating.running import evaluate, index_for
 from retrieval.files import write_whole
-from retrieval.fusion import FUSIONS
+from retrieval.fusion import FUSIONS, check_weights
 from retrieval.index.lexical.analyzer import AnalyzerSettings
 from retrieval.index.lexical.bm25 import BM25
 from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
@@ -111,7 +111,7 @@ def recipe_of(system: SystemEntry, dataset: DatasetEntry, place: Place) -> Recip
 
     Raises:
         InputError: see `stages_of`; or its model, its router or a file that it names is not there, or it says how to
-            fuse and fuses nothing.
+            fuse and fuses nothing, or weights a list that it has not.
     """
     _look_for_files(system, dataset, place)
     if system.run:
@@ -121,6 +121,10 @@ def recipe_of(system: SystemEntry, dataset: DatasetEntry, place: Place) -> Recip
     fusing = fuses(ROUTED, router) if router else len(stages) > 1
     if not fusing and (idle := system.model_fields_set & {"fusion", "weights", "depth"}):
         raise InputError(f"system {system.name!r}: {min(idle)} is for a system that searches several lists")
+    try:
+        check_weights(system.weights, stages)
+    except InputError as error:
+        raise InputError(f"system {system.name!r}: {error}") from error
     if isinstance(router, SystemsManifest):
         stages = ("lexical", *(stage for stage in stages if stage != "lexical"))  # by which it chooses
     fields = {"lexical": _LEXICAL, "sparse": _SPARSE, "dense": _DENSE}

@@ -60,6 +60,7 @@ from retrieval.encoders.sparse import load_sparse_encoder
 from retrieval.errors import InputError
 from retrieval.evaluating.costs import BuildTime
 from retrieval.evaluating.running import evaluate, index_for
+from retrieval.fusion import check_weights
 from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index, LexicalOptions, LuceneOptions
 from retrieval.pipeline import ROUTED, Retriever, fuses, parse_using, routed_stages
@@ -155,6 +156,7 @@ def run(
         given = sparse_source(sparse, sparse_vectors)
         source = load_sparse_encoder(given, **encoding) if isinstance(given, str) else given
         ids = (document.id for document in read_documents(data))
+    check_weights(settings.weights, sorted(needed))
     without_own = _told_fit(collection, ids, keep_self=keep_self)
     if not index:
         options = make_lexical(bm25, language, engine=lexical_engine)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import retrieval
+from tests.retrieval.cli.conftest import write_jsonl
 
 Cli = Callable[..., Any]
 
@@ -89,6 +90,13 @@ USAGE = [
     (["eval", "run", "{data}", "--out", "{new}", "--weight", "magic=1"], "got 'magic=1'"),
     (["eval", "run", "{data}", "--out", "{new}", "--fusion", "minmax"], "--fusion is for search with several lists"),
     (["eval", "run", "{data}", "--out", "{new}", "--rerank-weight", "0"], "--rerank-weight is for --rerank MODEL"),
+    (
+        [
+            *("eval", "run", "{data}", "--out", "{new}", "--using", "hybrid", "--weight", "dense=1"),
+            *("--sparse-vectors", "{vectors}", "--query-vectors", "{vectors}"),
+        ],
+        "a weight is given for 'dense'; the lists are lexical, sparse",
+    ),
     (["teleport"], "No such command 'teleport'"),
 ]
 
@@ -125,7 +133,10 @@ def places(tmp_path: Path, corpus: Path, lexical_index: Path) -> dict[str, Path]
     (data / "corpus.jsonl").write_bytes(corpus.read_bytes())
     (data / "queries.jsonl").write_text('{"_id": "q", "text": "aurora"}\n')
     (data / "qrels" / "test.tsv").write_text("q\ta\t1\n")
-    return {"tmp": tmp_path, "corpus": corpus, "index": lexical_index, "data": data, "new": tmp_path / "new"}
+    ids = ["q", *(json.loads(line)["_id"] for line in corpus.read_text().splitlines())]
+    vectors = write_jsonl(tmp_path / "vectors.jsonl", *({"id": id_, "vector": {"sky": 1.0}} for id_ in ids))
+    there = {"tmp": tmp_path, "corpus": corpus, "index": lexical_index, "data": data, "vectors": vectors}
+    return {**there, "new": tmp_path / "new"}
 
 
 @pytest.mark.parametrize(("arguments", "message"), USAGE, ids=[" ".join(case[0]) for case in USAGE])

@@ -304,6 +304,20 @@ def test_a_system_that_fuses_nothing_has_no_fusion(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_weight_of_a_list_that_a_system_has_not_is_told_before_anything_runs(
+    cli: Cli, data: Path, tmp_path: Path
+) -> None:
+    """It was told when the index had been built."""
+    (data / "vectors.jsonl").write_text("")
+    system = (
+        '\n[[system]]\nname = "two"\nusing = "hybrid"\nsparse_vectors = "vectors.jsonl"\nweights = { dense = 2.0 }\n'
+    )
+    answer = cli("eval", "run", suite(data, SETS, LEXICAL, system), "--out", tmp_path / "out")
+    told = "error: system 'two': a weight is given for 'dense'; the lists are lexical, sparse\n"
+    assert (answer.code, answer.err) == (2, told)
+    assert not (tmp_path / "out").exists()
+
+
 def test_settings_stand_in_the_suite(cli: Cli, data: Path, tmp_path: Path) -> None:
     """Beside it they would be ignored; what is for a suite does not go with a folder."""
     answer = cli("eval", "run", suite(data, SETS, LEXICAL), "--out", tmp_path / "out", "--using", "lexical")
