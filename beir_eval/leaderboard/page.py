@@ -123,7 +123,9 @@ def _facts(board: Board) -> dict[str, Any]:
     problems = dict.fromkeys(
         f"{score.dataset}: {problem}" for score in scores for problem in score.environment.get("problems", [])
     )
-    versions: dict[str, str] = {}
+    versions: dict[str, dict[str, None]] = {}
     for score in scores:
-        versions |= score.environment.get("versions", {})
-    return {"machines": list(machines), "problems": list(problems), "versions": versions}
+        for name, version in score.environment.get("versions", {}).items():
+            versions.setdefault(name, {})[str(version)] = None
+    told = {name: " and ".join(several) for name, several in versions.items()}
+    return {"machines": list(machines), "problems": list(problems), "versions": told}

@@ -123,3 +123,11 @@ def test_boards_of_any_shape_become_pages(tmp_path: Path) -> None:
     assert page.count(">Group<") == 2
     assert page.count("<small>1 of 2 sets</small>") == 2
     assert "No system has all sets" in page
+
+
+def test_results_of_several_versions_tell_all_of_them(tmp_path: Path) -> None:
+    """The last one would be credited with what others measured."""
+    for system, version in (("one", "2"), ("other", "3")):
+        path = write_results(tmp_path, "set", system, [0.1, 0.5]) / "results.json"
+        path.write_text(path.read_text().replace('{"numpy": "2"}', f'{{"numpy": "{version}"}}'))
+    assert "numpy 2 and 3" in render_page(make_board(read_scores(tmp_path)))
