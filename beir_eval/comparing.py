@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from retrieval.beir_eval.measures import JUDGED, parse_measures, with_judged
 from retrieval.beir_eval.measures import measure as measure_run
 from retrieval.beir_eval.results import Results, StoredSystem, read_results
-from retrieval.beir_eval.runs import Run, Ties, ranked, read_run
+from retrieval.beir_eval.rules import Rules, rules_of
+from retrieval.beir_eval.runs import Run, ranked, read_run
 from retrieval.beir_eval.significance import (
     ROUNDS,
     bootstrap_interval,
@@ -291,14 +292,14 @@ def read_systems(
 
     Args:
         sources: folders with a `results.json`; `FOLDER:SYSTEM` for one system of them; TREC runs.
-        measures: ir-measures' names, for TREC runs.
+        measures: ir-measures' names, by which systems are to be compared.
         qrels: what TREC runs are measured by.
         runs: those of the TREC runs that have been read, by source: see `retrieval.beir_eval.exchange.read_checked`.
         without_own: of TREC runs beside no results: leave out a document whose id is the query's own.
 
     Raises:
-        CollectionError: a source cannot be read, or results are of different collections, or by different rules for a
-            query's own document.
+        CollectionError: a source cannot be read, or results are of different collections, or by rules that cannot be
+            compared: see `retrieval.beir_eval.rules`.
         InputError: there is no such system, or a TREC run and no judgements.
     """
     stored: dict[str, tuple[Path, list[StoredSystem]]] = {}
@@ -313,7 +314,8 @@ def read_systems(
     if len(collections) > 1:
         told = ", ".join(f"{dataset} {split} in {folder}" for (dataset, split), folder in collections.items())
         raise CollectionError(f"systems can be compared on one collection only; got {told}")
-    rules = _rules([system for _, systems in stored.values() for system in systems], without_own)
+    known = [system for _, systems in stored.values() for system in systems]
+    rules = rules_of(known, measures, without_own=without_own)
     found: list[tuple[Path, Measured]] = []
     for source in sources:
         if source in stored:
@@ -324,39 +326,12 @@ def read_systems(
     return _told_apart(found)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Rules:
-    """By which a run is measured; `k` None takes all of it."""
-
-    k: int | None = None
-    without_own: bool
-    ties: Ties = "descending"
-
-
-def _rules(systems: Sequence[StoredSystem], without_own: bool) -> _Rules:
-    """Those that all results have in common; imported ones say nothing of theirs."""
-    known = [system for system in systems if "without_own" in system.settings]
-    if not known:
-        return _Rules(without_own=without_own)
-    by_own = {system.settings["without_own"]: system.name for system in known}
-    if len(by_own) > 1:
-        raise CollectionError(
-            f"{by_own[True]} was measured without documents of a query's own id, {by_own[False]} with them",
-            hint="measure both in one way: with --keep-self, or without it",
-        )
-    ties = {system.settings.get("ties", "descending") for system in known}
-    first = known[0].settings
-    return _Rules(
-        k=first.get("k"), without_own=first["without_own"], ties=ties.pop() if len(ties) == 1 else "descending"
-    )
-
-
 def _measured_run(
     path: Path,
     read: Run | None,
     measures: Sequence[str],
     qrels: Mapping[str, Mapping[str, int]] | None,
-    rules: _Rules,
+    rules: Rules,
 ) -> Measured:
     if qrels is None:
         raise InputError(f"{path}: a TREC run needs judgements", hint="give them: --qrels FILE, or --data FOLDER")

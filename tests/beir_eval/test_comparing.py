@@ -141,6 +141,22 @@ def test_a_run_is_measured_by_the_rules_of_the_results_beside_it(tmp_path: Path)
         hits(without, kept)
 
 
+def test_results_of_two_depths_are_compared_by_what_both_reach(tmp_path: Path) -> None:
+    """By any other measure the deeper one would gain by it, and a run's figures hang on which is named first."""
+    theirs = tmp_path / "theirs.trec"
+    theirs.write_text("".join(f"q1 Q0 d{i} 1 {90 - i} t\n" for i in range(30)))
+    qrels = {"q1": {"d20": 1}, "q2": {"b": 1}}
+    shallow = stored(tmp_path / "shallow", "x", without_own=False, k=10)
+    deep = stored(tmp_path / "deep", "y", without_own=False, k=1000)
+    for sources in ([shallow, deep, str(theirs)], [deep, shallow, str(theirs)]):
+        for measure in ("AP", "R@100"):
+            with pytest.raises(CollectionError, match=rf"x was measured on 10 hits .* y on 1000, and {measure} looks"):
+                read_systems(sources, ["P@5", measure], qrels)
+        run = read_systems(sources, ["P@5", "nDCG@10"], qrels)[2].run
+        assert run is not None
+        assert len(run["q1"]) == 30
+
+
 def test_sources_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
     """No results, an unknown system, one named twice, results of two collections, a run without judgements."""
     one, other = stored(tmp_path / "one", "lexical"), stored(tmp_path / "other", "lexical", dataset="else")
