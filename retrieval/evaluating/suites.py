@@ -72,6 +72,8 @@ def run_suite(
 ) -> None:
     """Run the cells that are not finished; a cell that fails does not keep the others from running.
 
+    An index that cannot be built fails the cells that share it.
+
     Args:
         cells: of one suite.
         jobs: how many processes work side by side. Times are those of a machine that is busy with all of them.
