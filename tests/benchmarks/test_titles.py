@@ -7,7 +7,6 @@ import pytest
 import titles
 
 import retrieval
-from retrieval.types import Document
 
 WORDS = ["sun", "wind", "sky", "rain", "storm", "cloud"]
 CORPUS = [
@@ -21,29 +20,17 @@ CORPUS = [
 
 
 def test_a_title_asks_for_its_own_text(tmp_path: Path) -> None:
-    """One of hardly a text asks nothing; a text that two have is no negative of either; a count draws some."""
+    """Documents of no title, or of hardly a text, ask nothing; a text that two have is no negative of either."""
     twin = {"id": "twin", "title": CORPUS[0]["title"], "text": CORPUS[0]["text"]}
-    poor = [
-        {"id": "one sentence", "text": "sun over town " * 9},
-        {"id": "short", "title": "sun over town", "text": "sun"},
-    ]
+    poor = [{"id": "bare", "text": "sun over town " * 9}, {"id": "short", "title": "sun over town", "text": "sun"}]
     index = retrieval.Index.build([*CORPUS, twin, *poor], tmp_path / "index")
-    made = list(titles.lists(index.path, 60, np.random.default_rng(0), using="lexical"))
+    made = list(titles.lists(index.path, 60, np.random.default_rng(0)))
     assert len(made) == 25
     for one in made:
         assert one["pos"][0] not in one["neg"]
         assert len(one["neg"]) == len(one["neg_scores"])
         assert len(one["pos_scores"]) == 1
         assert "sun" not in one["neg"]
-    assert len(list(titles.lists(index.path, 60, np.random.default_rng(0), using="lexical", count=5))) == 5
-
-
-def test_the_first_sentence_stands_for_a_title() -> None:
-    """The rest is the text then."""
-    text = "Wind moves clouds. It is air that moves. Rain falls."
-    assert titles.parts_of(Document(id="a", text=text)) == ("Wind moves clouds.", "It is air that moves. Rain falls.")
-    assert titles.parts_of(Document(id="b", text=text, title="Wind")) == ("Wind", text)
-    assert titles.parts_of(Document(id="c", text="")) == ("", "")
 
 
 @pytest.mark.parametrize("title", ["rain over a small town", "rain over town"])
