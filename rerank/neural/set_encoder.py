@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from retrieval.encoders.layout import token_limit
+from retrieval.encoders.layout import is_classifier, token_limit
 from retrieval.encoders.models import model_name, snapshot
 from retrieval.encoders.neural.side import new_folder
 from retrieval.errors import InputError, ModelError
@@ -130,6 +130,9 @@ class SetEncoder(nn.Module):
     ) -> Self:
         """Give an encoder such as `minilm`, or the encoder of a cross-encoder, a head and an [INT]; it needs training.
 
+        Of a BERT with the head of a cross-encoder the new head is that one without its tanh, so that passages alone are
+        ordered much as before; any other is drawn at random.
+
         Args:
             source: what to load: what `CrossEncoder.load` or `CrossEncoder.from_encoder` reads.
             name: what to call it.
@@ -148,6 +151,7 @@ class SetEncoder(nn.Module):
             raise ModelError(f"model {name!r} is a set-encoder already", hint="train it as it is")
         given = CrossEncoder.for_training(source, name)
         backbone, tokenizer = given.model.base_model, given.tokenizer
+        known = _linear_head(given.model) if is_classifier(source) else None
         backbone.pooler = None
         generator = torch.Generator().manual_seed(seed)
         _add_mark(backbone, tokenizer, generator)
@@ -160,6 +164,8 @@ class SetEncoder(nn.Module):
             revision=given.revision,
         )
         _draw(made.head, generator, backbone.config.initializer_range)
+        if known is not None:
+            made.head.weight.data.copy_(known)
         return made.to(device)
 
     @classmethod
@@ -348,6 +354,18 @@ def _add_mark(backbone: Any, tokenizer: Any, generator: torch.Generator) -> None
         backbone.resize_token_embeddings(number + 1, mean_resizing=False)
     with torch.no_grad():
         backbone.get_input_embeddings().weight[number] = drawn
+
+
+@torch.no_grad()
+def _linear_head(model: Any) -> Tensor | None:
+    """(1, H) what a BERT's pooler and classifier say of a state, but for the tanh between them and their biases."""
+    pooler, classifier = getattr(model.base_model, "pooler", None), getattr(model, "classifier", None)
+    if pooler is None or not isinstance(classifier, nn.Linear):
+        return None
+    of_labels = classifier.weight
+    score = of_labels if len(of_labels) == 1 else of_labels[1:] - of_labels[:1]
+    found: Tensor = score @ pooler.dense.weight
+    return found
 
 
 @torch.no_grad()

@@ -194,10 +194,16 @@ def test_an_encoder_becomes_a_set_encoder_by_a_seed(tiny_model: Path, tmp_path: 
 
 
 def test_a_cross_encoder_becomes_a_set_encoder(make_cross: Callable[..., Path]) -> None:
-    """What its body has learned is kept."""
+    """What its body has learned is kept, and what its head has, but for the tanh of small numbers."""
     from retrieval.rerank.neural.cross_encoder import CrossEncoder
 
     folder = str(make_cross())
+    given = CrossEncoder.load(folder)
+    states = torch.randn(9, given.model.config.hidden_size) / 100
+    pooled = given.model.bert.pooler(states[:, None])
+    expected = given.model.classifier(pooled)[:, 0]
+    found = SetEncoder.from_encoder(folder, query_length=8, document_length=24).scores(states)
+    torch.testing.assert_close(found - found[0], expected - expected[0], atol=1e-4, rtol=1e-2)
     model = SetEncoder.from_encoder(folder, query_length=8, document_length=24)
     kept = CrossEncoder.load(folder).model.bert.encoder.state_dict()
     torch.testing.assert_close(model.backbone.encoder.state_dict(), kept, atol=0, rtol=0)
