@@ -59,7 +59,8 @@ class MinMax(Fusion):
     def rescale(self, scores: NDArray[np.float32]) -> Scores:
         """1 for the best, 0 for the last, in any order; 1 where all are equal, so that a single hit is not lost."""
         above = scores.astype(np.float64) - scores.min()
-        return above / above.max() if above.max() > 0 else np.ones_like(above)
+        highest = above.max()
+        return above / highest if highest > 0 else np.ones_like(above)
 
 
 class ZScore(Fusion):
