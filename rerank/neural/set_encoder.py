@@ -137,7 +137,7 @@ class SetEncoder(nn.Module):
             source: what to load: what `CrossEncoder.load` or `CrossEncoder.from_encoder` reads.
             name: what to call it.
             device: torch's name of a device.
-            seed: of the head and of the embedding of [INT], which is drawn as if it were that of one more word.
+            seed: of the head, and of the embedding of [INT] where the vocabulary has no full stop to begin with.
             query_length: tokens of a query that are read.
             document_length: tokens of a passage that are read.
 
@@ -343,17 +343,22 @@ def _token(tokenizer: Any, token: str, words: int, name: str) -> int:
 
 
 def _add_mark(backbone: Any, tokenizer: Any, generator: torch.Generator) -> None:
-    """Add [INT], with an embedding drawn from a normal distribution with the words' mean and spread."""
+    """Add [INT], which begins as a full stop: models are used to many of those, and read past them.
+
+    A word of its own would keep each passage busy with the marks of all others. A vocabulary without a full stop has it
+    drawn from a normal distribution with the words' mean and spread.
+    """
     if MARK in tokenizer.get_vocab():
         return
     tokenizer.add_tokens([MARK], special_tokens=True)
-    number = tokenizer.get_vocab()[MARK]
+    number, stop = tokenizer.get_vocab()[MARK], tokenizer.get_vocab().get(".")
     words = backbone.get_input_embeddings().weight.detach()
     drawn = words.mean(dim=0) + words.std(dim=0) * torch.randn(words.shape[1], generator=generator)
+    begun = drawn if stop is None else words[stop].clone()
     if number >= len(words):
         backbone.resize_token_embeddings(number + 1, mean_resizing=False)
     with torch.no_grad():
-        backbone.get_input_embeddings().weight[number] = drawn
+        backbone.get_input_embeddings().weight[number] = begun
 
 
 @torch.no_grad()

