@@ -51,6 +51,9 @@ class SetEncoder(nn.Module):
         document_length: tokens of a passage that are read, where the model has positions for all of them.
         revision: of the hub, where it comes from there.
 
+    Attributes:
+        is_unsettled: whether it has the head of a cross-encoder, and an [INT] that has learned nothing yet.
+
     Raises:
         InputError: lengths out of range.
         ModelError: it is of another kind, or tokenizer and model do not go together.
@@ -80,6 +83,7 @@ class SetEncoder(nn.Module):
         self._padding = int(tokenizer.pad_token_id or 0)
         self.head = nn.Linear(backbone.config.hidden_size, 1, bias=bias)
         self.duplicate: nn.Linear | None = None
+        self.is_unsettled = False
         self._query_length, self._document_length = query_length, document_length
         self.set_lengths()
 
@@ -166,6 +170,7 @@ class SetEncoder(nn.Module):
         _draw(made.head, generator, backbone.config.initializer_range)
         if known is not None:
             made.head.weight.data.copy_(known)
+            made.is_unsettled = True
         return made.to(device)
 
     @classmethod
@@ -179,6 +184,11 @@ class SetEncoder(nn.Module):
     def has_mark(self) -> bool:
         """Whether there is an [INT]."""
         return len(self._before) > 1
+
+    @property
+    def mark(self) -> int:
+        """The number of the token whose states the other passages see: [INT], or [CLS]."""
+        return self._before[-1]
 
     @property
     def query_length(self) -> int:

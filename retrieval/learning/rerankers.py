@@ -60,7 +60,7 @@ def learn_ranker(
     optimising = each_epoch(optimising, data, settings.batch) if sets else optimising
     runs = [read_run(path, dev.qrels) for dev, path in sets]
     if isinstance(settings, SetEncoderSettings):
-        recipe, score = _set_encoder(model, data, settings, optimising.device, subtopics)
+        recipe, score = _set_encoder(model, data, settings, optimising.device, subtopics, progress)
     else:
         recipe, score = _cross_encoder(model, data, settings, optimising.device)
     evaluate = evaluator(recipe.model, [dev for dev, _ in sets], runs, depth=depth, score=score) if sets else None
@@ -81,7 +81,12 @@ def _cross_encoder(model: str, data: "TrainingData", settings: CrossEncoderSetti
 
 
 def _set_encoder(
-    model: str, data: "TrainingData", settings: SetEncoderSettings, device: str | None, subtopics: Path | None
+    model: str,
+    data: "TrainingData",
+    settings: SetEncoderSettings,
+    device: str | None,
+    subtopics: Path | None,
+    progress: Progress,
 ) -> Prepared:
     from retrieval.rerank.neural.set_encoder import SetEncoder
     from retrieval.training.recipes.set_encoder import SetEncoderRecipe, score_lists
@@ -90,4 +95,4 @@ def _set_encoder(
     known = read_subtopics(subtopics) if subtopics else None
     length = min(_QUERY_LENGTH, settings.pair_length // 2)
     ranker = SetEncoder.for_training(model, device=device, seed=settings.seed, query_length=length)
-    return SetEncoderRecipe(ranker, data, settings, known), score_lists
+    return SetEncoderRecipe(ranker, data, settings, known, progress=progress), score_lists

@@ -6,13 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from retrieval.beir_eval.runs import read_run  # noqa: E402
+from retrieval.encoders.runtimes.pipeline import Batching  # noqa: E402
 from retrieval.errors import InputError  # noqa: E402
+from retrieval.rerank.neural.cross_encoder import CrossEncoder  # noqa: E402
 from retrieval.rerank.neural.set_encoder import SetEncoder  # noqa: E402
 from retrieval.training.data import Example, Sources, TrainingData, read_training_data  # noqa: E402
 from retrieval.training.dev import load_dev_set  # noqa: E402
@@ -20,11 +23,13 @@ from retrieval.training.log import read_log  # noqa: E402
 from retrieval.training.ranker_settings import SetEncoderSettings  # noqa: E402
 from retrieval.training.recipes.cross_encoder import evaluator  # noqa: E402
 from retrieval.training.recipes.set_encoder import SetEncoderRecipe, score_lists  # noqa: E402
+from retrieval.training.settling import settle  # noqa: E402
 from retrieval.training.subtopics import Subtopics  # noqa: E402
 from retrieval.training.trainer import TrainerSettings, train  # noqa: E402
 from tests.training.making import make_run, words  # noqa: E402
 
 METHOD = SetEncoderSettings(batch=10, negatives_per_query=3, pair_length=16)
+BATCHING = Batching(tokens=512)
 LEARNING = TrainerSettings(steps=100, lr=3e-3, checkpoint_every=0, log_every=1, device="cpu")
 
 Make = Callable[..., SetEncoderRecipe]
@@ -78,6 +83,41 @@ def test_training_follows_a_teacher(recipe: Make, tmp_path: Path, weights: dict[
     train(recipe(softmax=0.0, duplicate=0.0, **weights), replace(LEARNING, steps=40), tmp_path)
     losses = told(tmp_path, "loss")
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def apart(model: SetEncoder, query: str, passages: list[str]) -> float:
+    """How far the scores of a set are from those of its passages alone, but for what all have in common."""
+    found = score_lists(model, [(query, text) for text in passages], BATCHING)
+    alone = np.array([score_lists(model, [(query, text)], BATCHING)[0] for text in passages])
+    differences = found - alone
+    return float((differences - differences.mean()).std() / np.std(alone))
+
+
+def test_a_new_set_encoder_settles(collection: Path, run: Path, bare: Path, tmp_path: Path) -> None:
+    """Of a cross-encoder's scores the others change little, and only [INT] has learned."""
+    CrossEncoder.for_training(str(bare), device="cpu").save(tmp_path / "cross")
+    data = read_training_data(Sources(data=[collection], negatives=[run]))
+    model = make_model(tmp_path / "cross")
+    given = {name: weights.clone() for name, weights in model.state_dict().items()}
+    lists = [(one.query, [data.texts[row] for row in (*one.positives[:1], *one.negatives)]) for one in data.examples]
+    before = apart(model, *lists[0])
+    settle(model, lists * 5)
+    assert apart(model, *lists[0]) < 0.5 * before
+    now = model.state_dict()
+    (words,) = (name for name, weights in given.items() if not torch.equal(weights, now[name]))
+    assert (now[words] != given[words]).any(dim=1).nonzero().flatten().tolist() == [model.mark]
+
+
+def test_it_settles_before_the_first_step_and_once(collection: Path, run: Path, bare: Path, tmp_path: Path) -> None:
+    """What begins as an encoder has no scores to keep."""
+    CrossEncoder.for_training(str(bare), device="cpu").save(tmp_path / "cross")
+    data = read_training_data(Sources(data=[collection], negatives=[run]))
+    model = make_model(tmp_path / "cross")
+    heard: list[tuple[str, int, int | None]] = []
+    for settings in (replace(METHOD, settle=0), replace(METHOD, settle=3), replace(METHOD, settle=5)):
+        SetEncoderRecipe(model, data, settings, progress=lambda *told: heard.append(told)).begin()
+    SetEncoderRecipe(make_model(bare), data, METHOD, progress=lambda *told: heard.append(told)).begin()
+    assert heard == [("settling [INT]", done, 3) for done in (1, 2, 3)]
 
 
 def test_the_loss_is_that_of_each_query_s_own_set(recipe: Make) -> None:

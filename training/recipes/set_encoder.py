@@ -18,6 +18,7 @@ from torch import Tensor
 
 from retrieval.encoders.runtimes.pipeline import Batching
 from retrieval.errors import InputError
+from retrieval.protocols import Progress, silent
 from retrieval.rerank.neural.set_encoder import Member, SetEncoder
 from retrieval.rerank.set_encoder import score_sets, set_blocks
 from retrieval.training.batches import Batch
@@ -30,12 +31,14 @@ from retrieval.training.pairs import batching, in_order, list_pairs
 from retrieval.training.ranker_settings import SetEncoderSettings
 from retrieval.training.recipes.base import StepLoss
 from retrieval.training.recipes.cross_encoder import CrossEncoderRecipe
+from retrieval.training.settling import settle
 from retrieval.training.subtopics import Subtopics
 
 __all__ = ["SetEncoderRecipe", "score_lists"]
 
 # What the random numbers of a step are for, beside those of `batches`.
-_TWICE = 2
+_TWICE, _SETTLING = 2, 5
+_WIDE = 64  # passages of a list on which [INT] settles, at most: more than in training, as there are in use
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class SetEncoderRecipe(CrossEncoderRecipe):
         data: what it learns from.
         settings: the method's.
         subtopics: makes RankNet novelty-aware.
+        progress: told of what comes before the first step.
 
     Raises:
         InputError: a loss needs a teacher's scores, and the data has none; sub-topics without RankNet, or of none of
@@ -70,6 +74,8 @@ class SetEncoderRecipe(CrossEncoderRecipe):
         data: TrainingData,
         settings: SetEncoderSettings,
         subtopics: Subtopics | None = None,
+        *,
+        progress: Progress = silent,
     ) -> None:
         if subtopics is not None and not settings.rank_net:
             raise InputError("sub-topics change RankNet's targets alone", hint="give it a weight: --rank-net 1")
@@ -78,10 +84,23 @@ class SetEncoderRecipe(CrossEncoderRecipe):
         if settings.duplicate:
             model.add_duplicate_head(settings.seed)
         super().__init__(model, data, settings)  # type: ignore[arg-type]
-        self._subtopics = subtopics
+        self._subtopics, self._progress = subtopics, progress
         self._is_ranked = any(example.scores for example in data.examples)
         if subtopics is not None:
             self._origin["subtopics"] = _digest(subtopics)
+
+    def begin(self) -> None:
+        """Let a new [INT] settle."""
+        s = self._settings
+        if not (s.settle and self.model.is_unsettled):
+            return
+        examples = [example for example in self._data.examples if example.negatives]
+        chosen = np.random.default_rng((s.seed, _SETTLING)).permutation(len(examples))[: s.settle]
+        lists = [
+            (example.query, [self._data.texts[row] for row in (*example.positives[:1], *example.negatives[: _WIDE - 1])])
+            for example in (examples[place] for place in chosen)
+        ]
+        settle(self.model, lists, max_length=s.pair_length, progress=self._progress)
 
     def batch(self, step: int, rank: int, world: int) -> SetBatch:
         """Queries with a positive and negatives each, one of which is given twice: of all processes."""
