@@ -12,8 +12,8 @@ that stand above it. A run that finished is not done again; one that was interru
 has the wall time of its commands, which share the machine with whatever else it does.
 
 The report takes of each run what `test/results.json` in its folder says, averages seeds query by query, and compares
-the run with the one that it names as `versus`: a paired randomisation test over queries, with Holm's correction over
-the runs that are compared with the same one.
+the run with the one that it names as `versus`, each seed with the same or the first of that one: a paired randomisation
+test over queries, with Holm's correction over the runs that are compared with the same one.
 """
 
 import argparse

@@ -32,11 +32,11 @@ class Described(Protocol):
 
 @dataclass(frozen=True)
 class Row:
-    """One run, over the seeds that have finished."""
+    """One run, over the seeds that have finished; of each what every query scores."""
 
     run: Described
     systems: Mapping[str, Sequence[float]]
-    per_query: Mapping[str, float]
+    per_query: Mapping[int, Mapping[str, float]]
     minutes: float
 
 
@@ -55,18 +55,21 @@ def show(runs: Sequence[Any], out: Path, path: Path | None) -> None:
 
 
 def _row(run: Described, out: Path) -> Row | None:
-    folders = [run.folder(out, seed) for seed in run.seeds]
-    finished = [folder for folder in folders if (folder / "test" / "results.json").exists()]
+    folders = {seed: run.folder(out, seed) for seed in run.seeds}
+    finished = {seed: folder for seed, folder in folders.items() if (folder / "test" / "results.json").exists()}
     if not finished:
         return None
-    results = [orjson.loads((folder / "test" / "results.json").read_bytes()) for folder in finished]
+    results = [orjson.loads((folder / "test" / "results.json").read_bytes()) for folder in finished.values()]
     systems: dict[str, list[float]] = {}
     for result in results:
         for system in result["systems"]:
             systems.setdefault(system["name"], []).append(system["measures"][_MEASURE])
     own = [next(s for s in result["systems"] if s["name"] == run.system)["per_query"] for result in results]
-    per_query = {query: statistics.fmean(one[query][_MEASURE] for one in own) for query in own[0]}
-    states = [orjson.loads((folder / "run.json").read_bytes()) for folder in finished]
+    per_query = {
+        seed: {query: values[_MEASURE] for query, values in one.items()}
+        for seed, one in zip(finished, own, strict=True)
+    }
+    states = [orjson.loads((folder / "run.json").read_bytes()) for folder in finished.values()]
     seconds = [sum(done["seconds"] for done in state["commands"]) for state in states]
     return Row(run, systems, per_query, statistics.fmean(seconds) / 60)
 
@@ -77,14 +80,20 @@ def _compared(rows: Mapping[str, Row]) -> dict[str, dict[str, float]]:
     for name, row in rows.items():
         other = rows.get(row.run.versus or "")
         if other:
-            pairs = [value - other.per_query[query] for query, value in row.per_query.items()]
-            differences.setdefault(other.run.name, {})[name] = np.array(pairs)
+            differences.setdefault(other.run.name, {})[name] = _differences(row, other)
     found = {}
     for family in differences.values():
         p_values = [float(randomisation_test(pairs)) for pairs in family.values()]
         for (name, pairs), p in zip(family.items(), holm(p_values).tolist(), strict=True):
             found[name] = {"difference": float(pairs.mean()), "p": p}
     return found
+
+
+def _differences(row: Row, other: Row) -> NDArray[np.float64]:
+    """(queries,) means over the run's seeds, each beside the same of the other run, or its first."""
+    first = next(iter(other.per_query.values()))
+    seeds = [(own, other.per_query.get(seed, first)) for seed, own in row.per_query.items()]
+    return np.array([[own[query] - held[query] for query in seeds[0][0]] for own, held in seeds]).mean(axis=0)
 
 
 def _cells(row: Row, against: Mapping[str, float] | None) -> list[str]:

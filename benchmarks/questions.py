@@ -2,10 +2,10 @@
 
     python benchmarks/questions.py --index INDEX --out questions.jsonl [--except queries.jsonl]
 
-Queries are the questions that stand in passages, in lower case, and two to five words of other passages that stand
-together. Lists are the first hits of lexical and of dense search, and have dense search's scores for a teacher; where
-it did not find a passage, the lowest of its scores. The first of them stands as the positive, though nobody judged it:
-this is for a divergence from the teacher alone, `--softmax 0 --kl 1`. docs/results.md says what it is good for.
+Queries are the questions that stand in passages, in lower case, and two to five words of passages that stand together.
+Lists are the first hits of lexical and of dense search, and have dense search's scores for a teacher; where it did not
+find a passage, the lowest of its scores. The first of them stands as the positive, though nobody judged it: this is for
+a divergence from the teacher alone, `--softmax 0 --kl 1`. docs/results.md says what it is good for.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--index", type=Path, required=True, metavar="DIR", help="lexical and dense, of passages")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL; must not exist")
     parser.add_argument(
-        "--except", type=Path, dest="spared", metavar="FILE", help="queries, as BEIR's, that none is like"
+        "--except", type=Path, dest="spared", metavar="FILE", help="queries, as BEIR's, that stand in none"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the spans")
     options = parser.parse_args(words)
@@ -49,18 +49,20 @@ def plain(text: str) -> str:
 
 
 def queries_of(texts: list[str], spared: set[str], generator: np.random.Generator) -> list[str]:
-    """Questions first, in the order of the passages, each once; then spans."""
+    """Questions first, then spans; each once, and none that holds one of the spared, which are plain."""
     found = [match.lower().rstrip("?") for text in texts for match in _QUESTION.findall(text)]
     asked = [one for one in found if _ASKED[0] <= len(one.split()) <= _ASKED[1]]
     spans = [span(texts[place].split(), generator) for place in generator.permutation(len(texts))[:_SPANS]]
-    made = {plain(one): one for one in reversed([*asked, *spans])}
-    return [one for name, one in reversed(made.items()) if name and name not in spared]
+    made: dict[str, str] = {}
+    for one in (*asked, *spans):
+        made.setdefault(plain(one), one)
+    return [one for name, one in made.items() if name and not any(other in name for other in spared)]
 
 
 def span(words: list[str], generator: np.random.Generator) -> str:
     """Some words of a text that stand together."""
     count = int(generator.integers(_SPAN[0], _SPAN[1] + 1))
-    start = int(generator.integers(max(1, len(words) - count)))
+    start = int(generator.integers(max(1, len(words) - count + 1)))
     return " ".join(words[start : start + count]).strip(_AROUND).lower()
 
 

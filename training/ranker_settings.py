@@ -64,8 +64,8 @@ class SetEncoderSettings(CrossEncoderSettings):
             to say which.
         rank_net: weight of RankNet on the teacher's order of each list; on the judgements where the data has no
             teacher. With sub-topics it is novelty-aware, see `novelty_targets`.
-        settle: lists of up to 64 passages on which, before the first step, [INT]'s embedding alone learns to leave
-            the scores of a passage as they are without the others; of a model that begins as a cross-encoder, others
+        settle: lists of 64 passages on which, before the first step, [INT]'s embedding alone learns to leave the
+            scores of a passage as they are without the others; of a model that begins as a BERT's cross-encoder: others
             have an [INT] that has learned already, or no scores to keep.
     """
 

@@ -23,7 +23,7 @@ _RATE = 3e-3  # the highest; it falls to 0 in a straight line
 
 def settle(
     model: SetEncoder,
-    lists: Sequence[tuple[str, Sequence[str]]],
+    lists: Sequence[Sequence[tuple[str, str]]],
     *,
     max_length: int | None = None,
     progress: Progress = silent,
@@ -35,7 +35,7 @@ def settle(
 
     Args:
         model: has an [INT]; without dropout meanwhile.
-        lists: queries, each with two passages or more; about as many as are to be read together in use.
+        lists: of a query and a passage, of one query each; about as many as are to be read together in use.
         max_length: tokens of query and passage together that are read.
         progress: told of lists.
     """
@@ -44,8 +44,8 @@ def settle(
     optimizer = torch.optim.Adam([mark], lr=_RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=max(1, len(lists)))
     with evaluating(model):
-        for done, (query, passages) in enumerate(lists, 1):
-            (gradient,) = torch.autograd.grad(_upset(model, query, passages, max_length), words)
+        for done, pairs in enumerate(lists, 1):
+            (gradient,) = torch.autograd.grad(_upset(model, pairs, max_length), words)
             mark.grad = gradient[model.mark]
             optimizer.step()
             schedule.step()
@@ -55,11 +55,11 @@ def settle(
     model.is_unsettled = False
 
 
-def _upset(model: SetEncoder, query: str, passages: Sequence[str], max_length: int | None) -> Tensor:
+def _upset(model: SetEncoder, pairs: Sequence[tuple[str, str]], max_length: int | None) -> Tensor:
     """The loss of a list."""
-    scores = _scores(model, [(0, query, passage) for passage in passages], max_length)
+    scores = _scores(model, [(0, *pair) for pair in pairs], max_length)
     with torch.no_grad():
-        alone = _scores(model, [(number, query, passage) for number, passage in enumerate(passages)], max_length)
+        alone = _scores(model, [(number, *pair) for number, pair in enumerate(pairs)], max_length)
     return torch.mean((scores - scores.mean() - alone + alone.mean()) ** 2)
 
 

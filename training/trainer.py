@@ -244,6 +244,7 @@ class _Run:
             share_weights(recipe.model)
             with self._accelerator.autocast():  # a search for negatives is as precise as the steps
                 recipe.begin()
+            share_weights(recipe.model)  # which may have learned there, not to the bit the same in all processes
         optimizer = torch.optim.AdamW(_groups(recipe, self._settings.weight_decay), lr=self._settings.lr, fused=True)
         self._optimizer = self._accelerator.prepare(optimizer)
         self._best = progressed.best if progressed else None

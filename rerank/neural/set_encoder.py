@@ -158,7 +158,7 @@ class SetEncoder(nn.Module):
         known = _linear_head(given.model) if is_classifier(source) else None
         backbone.pooler = None
         generator = torch.Generator().manual_seed(seed)
-        _add_mark(backbone, tokenizer, generator)
+        is_new = _add_mark(backbone, tokenizer, generator)
         made = cls(
             backbone,
             tokenizer,
@@ -170,7 +170,7 @@ class SetEncoder(nn.Module):
         _draw(made.head, generator, backbone.config.initializer_range)
         if known is not None:
             made.head.weight.data.copy_(known)
-            made.is_unsettled = True
+            made.is_unsettled = is_new
         return made.to(device)
 
     @classmethod
@@ -352,14 +352,14 @@ def _token(tokenizer: Any, token: str, words: int, name: str) -> int:
     return int(number)
 
 
-def _add_mark(backbone: Any, tokenizer: Any, generator: torch.Generator) -> None:
-    """Add [INT], which begins as a full stop: models are used to many of those, and read past them.
+def _add_mark(backbone: Any, tokenizer: Any, generator: torch.Generator) -> bool:
+    """Add [INT] if it is not there; it begins as a full stop: models are used to many of those, and read past them.
 
     A word of its own would keep each passage busy with the marks of all others. A vocabulary without a full stop has it
     drawn from a normal distribution with the words' mean and spread.
     """
     if MARK in tokenizer.get_vocab():
-        return
+        return False
     tokenizer.add_tokens([MARK], special_tokens=True)
     number, stop = tokenizer.get_vocab()[MARK], tokenizer.get_vocab().get(".")
     words = backbone.get_input_embeddings().weight.detach()
@@ -369,6 +369,7 @@ def _add_mark(backbone: Any, tokenizer: Any, generator: torch.Generator) -> None
         backbone.resize_token_embeddings(number + 1, mean_resizing=False)
     with torch.no_grad():
         backbone.get_input_embeddings().weight[number] = begun
+    return True
 
 
 @torch.no_grad()

@@ -98,16 +98,19 @@ def test_the_report_averages_seeds_and_compares(tmp_path: Path, capsys: pytest.C
         Run(name="a", commands=[]),
         Run(name="b", commands=[], seeds=[0, 1], versus="a"),
         Run(name="c", commands=[], versus="a"),
+        Run(name="d", commands=[], versus="b"),
     ]
     queries = [f"q{number}" for number in range(20)]
     finished(tmp_path / "a" / "0", dict.fromkeys(queries, 0.2))
     finished(tmp_path / "b" / "0", dict.fromkeys(queries, 0.3))
     finished(tmp_path / "b" / "1", dict.fromkeys(queries, 0.5))
+    finished(tmp_path / "d" / "0", dict.fromkeys(queries, 0.4))
     show(runs, tmp_path, tmp_path / "report.json")
     report = orjson.loads((tmp_path / "report.json").read_bytes())
-    assert report.keys() == {"a", "b"}
+    assert report.keys() == {"a", "b", "d"}
     assert report["b"]["systems"]["dense"] == pytest.approx([0.3, 0.5])
     assert report["b"]["against"]["difference"] == pytest.approx(0.2)
     assert report["b"]["against"]["p"] < 0.001
+    assert report["d"]["against"]["difference"] == pytest.approx(0.1)  # from the seed that it begins with
     assert report["b"]["minutes"] == 2.0
     assert "0.4000" in capsys.readouterr().out

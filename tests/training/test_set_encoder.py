@@ -15,6 +15,7 @@ pytest.importorskip("accelerate")
 from retrieval.beir_eval.runs import read_run  # noqa: E402
 from retrieval.encoders.runtimes.pipeline import Batching  # noqa: E402
 from retrieval.errors import InputError  # noqa: E402
+from retrieval.learning.rerankers import learn_ranker  # noqa: E402
 from retrieval.rerank.neural.cross_encoder import CrossEncoder  # noqa: E402
 from retrieval.rerank.neural.set_encoder import SetEncoder  # noqa: E402
 from retrieval.training.data import Example, Sources, TrainingData, read_training_data  # noqa: E402
@@ -85,10 +86,10 @@ def test_training_follows_a_teacher(recipe: Make, tmp_path: Path, weights: dict[
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
-def apart(model: SetEncoder, query: str, passages: list[str]) -> float:
+def apart(model: SetEncoder, pairs: list[tuple[str, str]]) -> float:
     """How far the scores of a set are from those of its passages alone, but for what all have in common."""
-    found = score_lists(model, [(query, text) for text in passages], BATCHING)
-    alone = np.array([score_lists(model, [(query, text)], BATCHING)[0] for text in passages])
+    found = score_lists(model, pairs, BATCHING)
+    alone = np.array([score_lists(model, [pair], BATCHING)[0] for pair in pairs])
     differences = found - alone
     return float((differences - differences.mean()).std() / np.std(alone))
 
@@ -99,25 +100,40 @@ def test_a_new_set_encoder_settles(collection: Path, run: Path, bare: Path, tmp_
     data = read_training_data(Sources(data=[collection], negatives=[run]))
     model = make_model(tmp_path / "cross")
     given = {name: weights.clone() for name, weights in model.state_dict().items()}
-    lists = [(one.query, [data.texts[row] for row in (*one.positives[:1], *one.negatives)]) for one in data.examples]
-    before = apart(model, *lists[0])
+    lists = [[(one.query, data.texts[row]) for row in one.negatives] for one in data.examples]
+    before = apart(model, lists[0])
     settle(model, lists * 5)
-    assert apart(model, *lists[0]) < 0.5 * before
+    assert apart(model, lists[0]) < 0.5 * before
     now = model.state_dict()
     (words,) = (name for name, weights in given.items() if not torch.equal(weights, now[name]))
     assert (now[words] != given[words]).any(dim=1).nonzero().flatten().tolist() == [model.mark]
 
 
-def test_it_settles_before_the_first_step_and_once(collection: Path, run: Path, bare: Path, tmp_path: Path) -> None:
-    """What begins as an encoder has no scores to keep."""
+def test_it_settles_before_the_first_step_and_once(collection: Path, bare: Path, tmp_path: Path) -> None:
+    """Also where data bring no negatives; what begins as an encoder, or has an [INT], has nothing to settle."""
     CrossEncoder.for_training(str(bare), device="cpu").save(tmp_path / "cross")
-    data = read_training_data(Sources(data=[collection], negatives=[run]))
-    model = make_model(tmp_path / "cross")
-    heard: list[tuple[str, int, int | None]] = []
-    for settings in (replace(METHOD, settle=0), replace(METHOD, settle=3), replace(METHOD, settle=5)):
-        SetEncoderRecipe(model, data, settings, progress=lambda *told: heard.append(told)).begin()
-    SetEncoderRecipe(make_model(bare), data, METHOD, progress=lambda *told: heard.append(told)).begin()
-    assert heard == [("settling [INT]", done, 3) for done in (1, 2, 3)]
+    data = read_training_data(Sources(data=[collection]))
+    heard: list[str] = []
+
+    def learn(model: Path, out: str, **changes: Any) -> list[str]:
+        heard.clear()
+        learn_ranker(
+            str(model),
+            data,
+            [],
+            replace(METHOD, **changes),
+            replace(LEARNING, steps=1),
+            tmp_path / out,
+            progress=lambda stage, done, total: heard.append(f"{stage.partition(',')[0]} {done} of {total}"),
+        )
+        return heard
+
+    first = learn(tmp_path / "cross", "first", settle=2)
+    assert first[:2] == ["settling [INT] 1 of 2", "settling [INT] 2 of 2"]
+    assert first[-1].endswith("1 of 1")
+    for model, name in ((tmp_path / "first" / "model", "second"), (bare, "third")):
+        assert not [line for line in learn(model, name) if line.startswith("settling")]
+    assert not [line for line in learn(tmp_path / "cross", "fourth", settle=0) if line.startswith("settling")]
 
 
 def test_the_loss_is_that_of_each_query_s_own_set(recipe: Make) -> None:

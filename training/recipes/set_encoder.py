@@ -21,7 +21,7 @@ from retrieval.errors import InputError
 from retrieval.protocols import Progress, silent
 from retrieval.rerank.neural.set_encoder import Member, SetEncoder
 from retrieval.rerank.set_encoder import score_sets, set_blocks
-from retrieval.training.batches import Batch
+from retrieval.training.batches import Batch, Draw, draw
 from retrieval.training.data import TrainingData
 from retrieval.training.gathering import gathered, processes, shares
 from retrieval.training.losses.contrastive import contrastive
@@ -37,8 +37,8 @@ from retrieval.training.subtopics import Subtopics
 __all__ = ["SetEncoderRecipe", "score_lists"]
 
 # What the random numbers of a step are for, beside those of `batches`.
-_TWICE, _SETTLING = 2, 5
-_WIDE = 64  # passages of a list on which [INT] settles, at most: more than in training, as there are in use
+_TWICE = 2
+_WIDE = 64  # passages of a list on which [INT] settles: more than in training, as there are in use
 
 
 @dataclass(frozen=True)
@@ -90,16 +90,12 @@ class SetEncoderRecipe(CrossEncoderRecipe):
             self._origin["subtopics"] = _digest(subtopics)
 
     def begin(self) -> None:
-        """Let a new [INT] settle."""
+        """Let a new [INT] settle, on wider lists of the same data."""
         s = self._settings
         if not (s.settle and self.model.is_unsettled):
             return
-        examples = [example for example in self._data.examples if example.negatives]
-        chosen = np.random.default_rng((s.seed, _SETTLING)).permutation(len(examples))[: s.settle]
-        lists = [
-            (example.query, [self._data.texts[row] for row in (*example.positives[:1], *example.negatives[: _WIDE - 1])])
-            for example in (examples[place] for place in chosen)
-        ]
+        wide = Draw(queries=1, negatives=_WIDE - 1, seed=s.seed)
+        lists = [list_pairs(draw(self._data, wide, number), self._data.texts) for number in range(s.settle)]
         settle(self.model, lists, max_length=s.pair_length, progress=self._progress)
 
     def batch(self, step: int, rank: int, world: int) -> SetBatch:
