@@ -1,8 +1,8 @@
-"""What the [INT] of a new set-encoder begins with: something that leaves each passage's score as it is without the others.
+"""What the [INT] of a new set-encoder begins with: what leaves a passage's score as it is without the others.
 
-A cross-encoder that becomes a set-encoder has never met the marks of other passages, and a hundred of them upset the order that
-it knows. At the rate at which its weights learn, an embedding hardly moves; so [INT]'s learns first, alone and faster. The step is
-this project's own.
+A cross-encoder that becomes a set-encoder has never met the marks of other passages, and a hundred of them upset the
+order that it knows. At the rate at which its weights learn, an embedding hardly moves; so [INT]'s learns first, alone
+and faster. The step is this project's own.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ def settle(
 ) -> None:
     """Train the embedding of [INT] alone, one step of Adam for each list.
 
-    The loss is the mean over a list's passages of (s - a)^2, s being the score among the others and a without them, both less
-    their mean over the list.
+    The loss is the mean over a list's passages of (s - a)^2, s being the score among the others and a without them,
+    both less their mean over the list.
 
     Args:
         model: has an [INT]; without dropout meanwhile.
