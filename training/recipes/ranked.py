@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from retrieval.encoders.models import weights_digest
 from retrieval.encoders.neural.dual import DualEncoder
+from retrieval.encoders.neural.recomputing import recomputed
 from retrieval.protocols import Progress, silent
 from retrieval.rerank.neural.cross_encoder import CrossEncoder
 from retrieval.training.batches import Batch
@@ -48,8 +48,7 @@ class Together(nn.Module):
 
 
 def _scores(ranker: CrossEncoder, features: Any, *, cached: bool) -> Tensor:
-    keeps_little = cached and torch.is_grad_enabled()
-    scores: Tensor = checkpoint(ranker, features, use_reentrant=False) if keeps_little else ranker(features)
+    scores: Tensor = recomputed(ranker, ranker, features) if cached else ranker(features)
     return scores
 
 

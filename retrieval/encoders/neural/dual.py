@@ -7,10 +7,10 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from retrieval.encoders.dense import is_two, prompt_of
 from retrieval.encoders.models import locate, model_name, quiet, weights_digest
+from retrieval.encoders.neural.recomputing import recomputed
 from retrieval.errors import InputError, MissingExtraError, ModelError
 
 __all__ = ["SIDES", "DualEncoder", "Features"]
@@ -166,8 +166,8 @@ class DualEncoder(nn.Module):
         With `cached`, nothing but the vectors is kept for the backward pass, which computes one chunk at a time again.
         Source: Gao et al., Scaling deep contrastive learning batch size under memory limited setup (2021).
         """
-        if cached and torch.is_grad_enabled():
-            return [checkpoint(self._vectors, features, side, use_reentrant=False) for features, side in chunks]
+        if cached:
+            return [recomputed(self.side(side), self._vectors, features, side) for features, side in chunks]
         return [self._vectors(features, side) for features, side in chunks]
 
     def _vectors(self, features: Features, side: str) -> Tensor:
