@@ -2,6 +2,7 @@
 
 import typer
 
+from retrieval.cli.train.average import average
 from retrieval.cli.train.dense import commands
 from retrieval.cli.train.fields import command_of
 from retrieval.cli.train.reranker import reranker
@@ -31,6 +32,7 @@ app.command("router")(command_of(router, ExpertSettings, TrainerSettings, DataSe
 app.command("system-router")(system_router)
 app.command("splade")(splade)
 app.command("rounds")(rounds)
+app.command("average")(average)
 
 
 @app.callback()
