@@ -1,6 +1,7 @@
 """Does a reranker put what says the same twice in its place? Near-duplicates planted among candidates, and α-nDCG@10.
 
     python benchmarks/novelty.py plant --data ../shared/data/trec-dl-v1-pool --split dl19 --least 2 --out novel
+    python benchmarks/novelty.py plant --lists questions.jsonl --split train --out learn
     python benchmarks/novelty.py measure --data novel --split dl19 --model pointwise=FOLDER --model novel=FOLDER
 
 `plant` writes a folder in BEIR's layout of a run's candidates. The first relevant ones of each query get copies, which
@@ -8,11 +9,15 @@ lightly differ in their words and stand behind them in `run.trec`. A passage and
 (`subtopics.qrels`, as TREC's diversity tasks write them), and each other relevant passage is one by itself. Copies are
 not judged in `qrels/`, so that training may draw them as negatives, which the sub-topics then tell apart:
 
-    retrieval train set-encoder novel --split train --model MODEL --out DIR --negatives novel/run.trec
-                                      --softmax 0 --rank-net 1 --subtopics novel/subtopics.qrels
+    retrieval train set-encoder learn --split train --model MODEL --out DIR --negatives learn/run.trec
+        --teacher-run learn/run.trec --softmax 0 --rank-net 1 --subtopics learn/subtopics.qrels
 
-`measure` reranks all candidates with each model and prints α-nDCG@10 (alpha .5), nDCG@10, in which a copy counts as
-much as what it was made of, the copies among the first ten, and milliseconds for a query. Both measures are of the best
+With `--lists` the candidates are those of training data with a teacher's scores, as `questions.py` writes it: some of
+the passages that the teacher puts first get copies, which score as much in `run.trec`, and nothing need be judged.
+
+`measure` reranks all candidates with each model (with `--alone` passage by passage, as if each were the only one) and
+prints α-nDCG@10 (alpha .5), nDCG@10, in which a copy counts as much as what it was made of, the copies among the first
+ten, and milliseconds for a query. Both measures are of the best
 order of these candidates: what the run did not find is not missed. It trains nothing.
 """
 
@@ -20,6 +25,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +46,7 @@ from retrieval.training.subtopics import Subtopics, read_subtopics
 SUBTOPICS, RUN = "subtopics.qrels", "run.trec"
 _HEADER = "query-id\tcorpus-id\tscore\n"
 _FIRST = 10
+_AMONG = 20  # passages of a list that may get copies: what a teacher puts first
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
@@ -47,7 +54,9 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     plant = commands.add_parser("plant", help="write candidates with near-duplicates")
-    plant.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="in BEIR's layout")
+    given = plant.add_mutually_exclusive_group(required=True)
+    given.add_argument("--data", type=Path, metavar="FOLDER", help="in BEIR's layout")
+    given.add_argument("--lists", type=Path, metavar="FILE", help="or JSONL of queries, passages and scores")
     plant.add_argument("--split", default="dl19")
     plant.add_argument("--run", type=Path, metavar="FILE", help="TREC run; without it runs/SPLIT.BM25.trec")
     plant.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="must not exist")
@@ -61,6 +70,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     against.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="what `plant` wrote")
     against.add_argument("--split", default="dl19")
     against.add_argument("--model", action="append", default=[], metavar="[NAME=]MODEL", help="repeatable")
+    against.add_argument("--alone", action="append", default=[], metavar="[NAME=]MODEL", help="passages one by one")
     against.add_argument("--precision", help="of the models")
     against.add_argument("--json", type=Path, metavar="FILE", help="write all figures, of each query too")
     options = parser.parse_args(words)
@@ -69,46 +79,87 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """Queries by id, each one's passages with scores, those that may get copies, all texts, and judgements."""
+
+    queries: dict[str, str]
+    run: dict[str, dict[str, float]]
+    relevant: dict[str, list[str]]
+    texts: dict[str, str]
+    qrels: dict[str, dict[str, int]]
+
+
+def of_folder(options: argparse.Namespace) -> Candidates:
+    """The first of a run of a collection; the relevant ones are those judged so."""
+    collection = load_collection(options.data, options.split, on_error="skip")
+    found = read_run(options.run or options.data / "runs" / f"{options.split}.BM25.trec", collection.qrels)
+    run = {query.id: dict(list(found.get(query.id, {}).items())[: options.depth]) for query in collection.queries}
+    return Candidates(
+        queries={query.id: query.text for query in collection.queries},
+        run=run,
+        relevant={
+            query: [one for one in hits if collection.qrels[query].get(one, 0) >= options.least]
+            for query, hits in run.items()
+        },
+        texts=texts_of(options.data, run),
+        qrels={query: dict(grades) for query, grades in collection.qrels.items()},
+    )
+
+
+def of_lists(options: argparse.Namespace, random: np.random.Generator) -> Candidates:
+    """Of training data; some of the first `_AMONG` of each list stand for the relevant ones."""
+    made = Candidates({}, {}, {}, {}, {})
+    ids: dict[str, str] = {}
+    for number, line in enumerate(options.lists.read_bytes().splitlines()):
+        one, query = orjson.loads(line), f"q{number}"
+        scores = zip((*one["pos"], *one["neg"]), (*one["pos_scores"], *one["neg_scores"]), strict=True)
+        ranked = sorted(scores, key=lambda pair: -pair[1])[: options.depth]
+        made.queries[query] = one["query"]
+        made.run[query] = {ids.setdefault(text, f"p{len(ids)}"): score for text, score in ranked}
+        first = list(made.run[query])[:_AMONG]
+        drawn = random.choice(len(first), min(options.sources, len(first)), replace=False)
+        made.relevant[query] = [first[place] for place in sorted(drawn.tolist())]
+        made.qrels[query] = {first[0]: 1}
+    made.texts.update({id_: text for text, id_ in ids.items()})
+    return made
+
+
 def write_planted(options: argparse.Namespace) -> str:
     """The folder that `plant` makes; what it holds, in a line."""
-    collection = load_collection(options.data, options.split, on_error="skip")
-    run = read_run(options.run or options.data / "runs" / f"{options.split}.BM25.trec", collection.qrels)
-    texts = texts_of(options.data, run)
     random = np.random.default_rng(options.seed)
+    given = of_lists(options, random) if options.lists else of_folder(options)
+    texts = dict(given.texts)
     made: dict[str, dict[str, float]] = {}
     lines, copies = [], 0
-    for query in collection.queries:
-        grades = collection.qrels[query.id]
-        first = list(run.get(query.id, {}))[: options.depth]
-        relevant = [document for document in first if grades.get(document, 0) >= options.least]
+    for query, hits in given.run.items():
         # The copies are this query's own: of a passage that two queries get, each edits another.
-        ranked, of = planted(first, relevant, sources=options.sources, copies=options.copies)
-        names = {copy: f"{query.id}~{copy}" for copy in of}
+        ranked, of = planted(list(hits), given.relevant[query], sources=options.sources, copies=options.copies)
+        names = {copy: f"{query}~{copy}" for copy in of}
         texts |= {names[copy]: edited(texts[document], random, options.edits) for copy, document in of.items()}
-        made[query.id] = {names.get(one, one): float(len(ranked) - rank) for rank, one in enumerate(ranked)}
-        members = {document: document for document in relevant} | {names[copy]: own for copy, own in of.items()}
-        lines += [f"{query.id} {subtopic} {document} 1\n" for document, subtopic in members.items()]
+        made[query] = {
+            names.get(one, one): hits[of.get(one, one)] if options.lists else float(len(ranked) - rank)
+            for rank, one in enumerate(ranked)
+        }
+        members = {document: document for document in given.relevant[query]} | {names[copy]: of[copy] for copy in of}
+        lines += [f"{query} {subtopic} {document} 1\n" for document, subtopic in members.items()]
         copies += len(of)
-    _write(options, collection, made, texts, lines)
+    _write(options, given, made, texts, lines)
     return f"{options.out}: {copies} copies among {sum(map(len, made.values()))} candidates of {len(made)} queries"
 
 
 def _write(
-    options: argparse.Namespace,
-    collection: Collection,
-    run: Run,
-    texts: Mapping[str, str],
-    lines: Sequence[str],
+    options: argparse.Namespace, given: Candidates, run: Run, texts: Mapping[str, str], lines: Sequence[str]
 ) -> None:
     (options.out / "qrels").mkdir(parents=True)
     there = {document for hits in run.values() for document in hits}
     corpus = [{"_id": id_, "title": "", "text": text} for id_, text in texts.items() if id_ in there]
-    queries = [{"_id": query.id, "text": query.text} for query in collection.queries]
+    queries = [{"_id": id_, "text": text} for id_, text in given.queries.items()]
     for name, records in (("corpus", corpus), ("queries", queries)):
         (options.out / f"{name}.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in records))
     judged = [
         f"{query}\t{document}\t{grade}\n"
-        for query, grades in collection.qrels.items()
+        for query, grades in given.qrels.items()
         for document, grade in grades.items()
         if document in there
     ]
@@ -145,12 +196,19 @@ def _single(about: Mapping[str, frozenset[str]]) -> dict[str, str]:
     return {document: next(iter(own)) for document, own in about.items()}
 
 
-def reranked(model: str, precision: str | None, run: Run, asked: Mapping[str, str], texts: Mapping[str, str]) -> Run:
-    """All candidates of each query in the order of a model; of equal ones, as copies may be, the first first."""
+def reranked(
+    model: str, precision: str | None, run: Run, asked: Mapping[str, str], texts: Mapping[str, str], *, alone: bool
+) -> Run:
+    """All candidates of each query in the order of a model; of equal ones, as copies may be, the first first.
+
+    `alone` scores each passage in a set of its own, which shows what of a set-encoder's order needs no other passage.
+    """
     reranker = load_reranker(model, precision=precision)
     found = {}
     for query, hits in run.items():
-        (scores,) = reranker.score_lists([asked[query]], [[texts[document] for document in hits]])
+        passages = [texts[document] for document in hits]
+        lists = [[passage] for passage in passages] if alone else [passages]
+        scores = np.concatenate(reranker.score_lists([asked[query]] * len(lists), lists))
         order = np.argsort(-scores, kind="stable")
         found[query] = {list(hits)[place]: float(len(order) - rank) for rank, place in enumerate(order.tolist())}
     return found
@@ -163,10 +221,10 @@ def measure_all(options: argparse.Namespace) -> dict[str, Any]:
     run = read_run(options.data / RUN, collection.qrels)
     texts, asked = texts_of(options.data, run), {query.id: query.text for query in collection.queries}
     systems: dict[str, Any] = {"the run": {"queries": values_of(run, subtopics, collection), "ms": 0.0}}
-    for given in options.model:
+    for given, alone in [*((one, False) for one in options.model), *((one, True) for one in options.alone)]:
         name, _, model = given.rpartition("=")
         begun = time.perf_counter()
-        made = reranked(model, options.precision, run, asked, texts)
+        made = reranked(model, options.precision, run, asked, texts, alone=alone)
         ms = 1000 * (time.perf_counter() - begun) / len(made)
         systems[name or model] = {"model": model, "queries": values_of(made, subtopics, collection), "ms": ms}
         say(f"{name or model}: done")

@@ -13,6 +13,7 @@ pytest.importorskip("transformers")
 import novelty
 from diversity import alpha_ndcg, edited, planted
 
+from retrieval.beir_eval.runs import read_run
 from retrieval.training.subtopics import read_subtopics
 from tests.benchmarks.test_rerank_benchmark import write_collection
 from tests.rerank.making import write_cross_encoder
@@ -72,11 +73,41 @@ def test_planting_and_measuring(
     assert "~" not in (out / "qrels" / "small.tsv").read_text()
     figures = tmp_path / "figures.json"
     model = write_cross_encoder(tmp_path / "cross")
-    run("measure", "--data", out, "--split", "small", "--model", f"one={model}", "--json", figures)
+    given = ["--model", f"one={model}", "--alone", f"alone={model}"]
+    run("measure", "--data", out, "--split", "small", *given, "--json", figures)
     systems = json.loads(figures.read_text())["systems"]
-    assert list(systems) == ["the run", "one"]
+    assert list(systems) == ["the run", "one", "alone"]
+    assert systems["one"]["queries"] == systems["alone"]["queries"]  # it reads pairs anyway
     gains = [1 / log2(9), 0.5 / log2(10), 0.25 / log2(11)]
     values = systems["the run"]["queries"]["q0"]
     assert values["alpha-nDCG@10"] == pytest.approx(sum(gains) / (1 + 0.5 / log2(3) + 0.25 / log2(4)))
     assert values["copies@10"] == 2
     assert "alpha-nDCG@10" in capsys.readouterr().out
+
+
+def test_copies_among_the_lists_of_a_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They score as what they were made of, and nothing else is judged than what the teacher puts first."""
+    lists, out = tmp_path / "lists.jsonl", tmp_path / "planted"
+    texts = [f"w{number} of a text" for number in range(40)]
+    scores = [0.9, *(0.8 - number / 100 for number in range(39))]
+    one = {
+        "query": "what is w0",
+        "pos": texts[:1],
+        "neg": texts[1:],
+        "pos_scores": scores[:1],
+        "neg_scores": scores[1:],
+    }
+    lists.write_text(json.dumps(one) + "\n" + json.dumps(one | {"query": "and w1"}) + "\n")
+    words = ["plant", "--lists", lists, "--split", "train", "--sources", 2, "--copies", 3, "--depth", 30, "--out", out]
+    monkeypatch.setattr(sys, "argv", ["novelty.py", *map(str, words)])
+    assert novelty.main() == 0
+    run = read_run(out / novelty.RUN)
+    assert {len(hits) for hits in run.values()} == {30 + 2 * 3}
+    about = read_subtopics(out / novelty.SUBTOPICS)
+    for query, hits in run.items():
+        copies = [document for document in hits if novelty.is_copy(document)]
+        assert {hits[copy] - hits[next(iter(about[query][copy]))] for copy in copies} == {0}
+        sources = {document for document in about[query] if not novelty.is_copy(document)}
+        assert len(sources) == 2
+        assert sources <= set([one for one in hits if not novelty.is_copy(one)][:20])
+    assert (out / "qrels" / "train.tsv").read_text().splitlines()[1:] == ["q0\tp0\t1", "q1\tp0\t1"]
