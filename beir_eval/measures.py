@@ -1,7 +1,7 @@
 """Measures, by the names and the implementations of ir-measures."""
 
 from collections.abc import Iterable, Mapping
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import ir_measures
@@ -48,9 +48,20 @@ def measure(
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Means over all judged queries (sums, for counts), and each query's values; a query without hits counts as 0.
 
+    Args:
+        qrels: query id → document id → grade.
+        run: query id → document id → score, best first.
+        measures: as of `parse_measures`.
+
     Returns:
         measure → mean, and query id → measure → value.
+
+    Raises:
+        InputError: a query's hits do not stand best first.
     """
+    for query, scores in run.items():
+        if any(later > earlier for earlier, later in pairwise(scores.values())):
+            raise InputError(f"query {query}: its hits do not stand best first", hint="sort them by score")
     totals = {each: each.aggregator() for each in measures}
     # Queries go by number: gdeval, behind ERR and one form of nDCG, takes no other ids.
     numbers = {query: str(number) for number, query in enumerate(qrels)}

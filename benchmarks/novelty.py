@@ -39,6 +39,7 @@ from retrieval.beir_eval.datasets import Collection, load_collection
 from retrieval.beir_eval.measures import measure, parse_measures
 from retrieval.beir_eval.runs import Run, format_run
 from retrieval.cli.console import print_table, say
+from retrieval.protocols import Reranker
 from retrieval.rerank.loading import load_reranker
 from retrieval.training.negatives import read_run
 from retrieval.training.subtopics import Subtopics, read_subtopics
@@ -196,14 +197,11 @@ def _single(about: Mapping[str, frozenset[str]]) -> dict[str, str]:
     return {document: next(iter(own)) for document, own in about.items()}
 
 
-def reranked(
-    model: str, precision: str | None, run: Run, asked: Mapping[str, str], texts: Mapping[str, str], *, alone: bool
-) -> Run:
+def reranked(reranker: Reranker, run: Run, asked: Mapping[str, str], texts: Mapping[str, str], *, alone: bool) -> Run:
     """All candidates of each query in the order of a model; of equal ones, as copies may be, the first first.
 
     `alone` scores each passage in a set of its own, which shows what of a set-encoder's order needs no other passage.
     """
-    reranker = load_reranker(model, precision=precision)
     found = {}
     for query, hits in run.items():
         passages = [texts[document] for document in hits]
@@ -223,8 +221,9 @@ def measure_all(options: argparse.Namespace) -> dict[str, Any]:
     systems: dict[str, Any] = {"the run": {"queries": values_of(run, subtopics, collection), "ms": 0.0}}
     for given, alone in [*((one, False) for one in options.model), *((one, True) for one in options.alone)]:
         name, _, model = given.rpartition("=")
+        reranker = load_reranker(model, precision=options.precision)
         begun = time.perf_counter()
-        made = reranked(model, options.precision, run, asked, texts, alone=alone)
+        made = reranked(reranker, run, asked, texts, alone=alone)
         ms = 1000 * (time.perf_counter() - begun) / len(made)
         systems[name or model] = {"model": model, "queries": values_of(made, subtopics, collection), "ms": ms}
         say(f"{name or model}: done")

@@ -34,7 +34,7 @@ from workers import Worker
 
 from retrieval.beir_eval.datasets import Collection, load_collection
 from retrieval.beir_eval.measures import measure, parse_measures
-from retrieval.beir_eval.runs import Run
+from retrieval.beir_eval.runs import Run, ranked
 from retrieval.cli.console import print_table
 from retrieval.training.negatives import read_run
 
@@ -122,7 +122,8 @@ def quality(
     found = {"the run": measure(collection.qrels, run, parsed)[0]["nDCG@10"]}
     for name, worker in workers.items():
         scores = worker.call("rank", asked=str(path))["scores"]
-        made = {query: dict(zip(run[query], own, strict=True)) for query, own in zip(queries, scores, strict=True)}
+        scored = {query: dict(zip(run[query], own, strict=True)) for query, own in zip(queries, scores, strict=True)}
+        made = {query: ranked(hits, k=len(hits)) for query, hits in scored.items()}
         found[name] = measure(collection.qrels, made, parsed)[0]["nDCG@10"]
         print(f"{name}: nDCG@10 {found[name]:.4f}", file=sys.stderr, flush=True)
     return found

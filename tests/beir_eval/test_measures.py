@@ -133,3 +133,9 @@ def test_a_written_run_measures_the_same_when_read_again(
     means, _ = measure(qrels, run, parsed)
     again = ir_measures.calc_aggregate(parsed, qrels, ir_measures.read_trec_run(str(path)))
     assert {str(name): value for name, value in again.items()} == pytest.approx(means)
+
+
+def test_hits_that_do_not_stand_best_first_are_an_error() -> None:
+    """A measure of the first ten would be of those that happen to stand there."""
+    with pytest.raises(InputError, match="query q1: its hits do not stand best first"):
+        measure(QRELS, {"q1": {"d2": 1.0, "d1": 2.0}}, parse_measures(["nDCG@10"]))

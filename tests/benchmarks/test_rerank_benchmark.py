@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from math import log2
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("sentence_transformers")
 
+from retrieval.rerank.loading import load_reranker
 from tests.rerank.making import WORDS, write_cross_encoder
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +22,7 @@ def write_collection(folder: Path, *, queries: int = 3, depth: int = 8) -> Path:
     for name in ("qrels", "runs"):
         (folder / name).mkdir(parents=True)
     ids = [f"d{n}" for n in range(depth)]
-    corpus = [{"_id": id_, "title": "", "text": " ".join(WORDS[: n + 1])} for n, id_ in enumerate(ids)]
+    corpus = [{"_id": id_, "title": "", "text": " ".join((WORDS * 2)[: n + 1])} for n, id_ in enumerate(ids)]
     asked = [{"_id": f"q{n}", "text": WORDS[n]} for n in range(queries)]
     for name, records in (("corpus", corpus), ("queries", asked)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
@@ -31,23 +33,37 @@ def write_collection(folder: Path, *, queries: int = 3, depth: int = 8) -> Path:
     return folder
 
 
+def expected(data: Path, model: Path) -> float:
+    """nDCG@10 where the one relevant hit, the last, comes to stand when all are sorted by score."""
+    reranker = load_reranker(str(model))
+    texts = [json.loads(line)["text"] for line in (data / "corpus.jsonl").read_text().splitlines()]
+    gains = []
+    for line in (data / "queries.jsonl").read_text().splitlines():
+        (scores,) = reranker.score_lists([json.loads(line)["text"]], [texts])
+        place = 1 + sum(score > scores[-1] for score in scores)
+        gains.append(1 / log2(1 + place) if place <= 10 else 0.0)
+    return sum(gains) / len(gains)
+
+
 def test_the_benchmark_runs(tmp_path: Path) -> None:
     """Time in turns, and the same nDCG of the same model."""
-    out, data = tmp_path / "figures.json", write_collection(tmp_path / "data")
+    out, data = tmp_path / "figures.json", write_collection(tmp_path / "data", depth=14)
     model = write_cross_encoder(tmp_path / "cross")
     command = [sys.executable, "benchmarks/rerank.py", "--data", data, "--split", "small", "--model", model]
-    command += ["--engines", "torch-fp32", "--rounds", "2", "--queries", "2", "--depth", "6", "--threads", "1"]
+    command += ["--engines", "torch-fp32", "--rounds", "2", "--queries", "2", "--depth", "14", "--threads", "1"]
     command += ["--quality", "--json", out]
     done = subprocess.run(
         list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text())
-    assert report["pairs"] == 12
+    assert report["pairs"] == 28
     ours = report["engines"]["torch-fp32"]
     assert ours["ratio"]["least"] <= ours["ratio"]["median"] <= ours["ratio"]["most"]
     assert ours["pairs/s"] > 0
     assert report["ndcg"]["torch-fp32"] == report["ndcg"]["sentence-transformers"]
+    assert report["ndcg"]["the run"] == 0
+    assert report["ndcg"]["torch-fp32"] == pytest.approx(expected(data, model))
     assert "torch-fp32" in done.stdout
 
 
