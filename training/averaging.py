@@ -8,11 +8,12 @@ than either. Sources: Wortsman et al., "Robust fine-tuning of zero-shot models" 
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from retrieval.encoders.neural.dual import DualEncoder
+from retrieval.encoders.neural.dual import SIDES, DualEncoder
 from retrieval.encoders.neural.side import new_folder
 from retrieval.errors import InputError, ModelError
 from retrieval.training.checkpoints import commit
@@ -24,7 +25,7 @@ def average(models: Sequence[str], out: Path, weights: Sequence[float] | None = 
     """Write a dense encoder whose every parameter is the weighted mean of the models'.
 
     Args:
-        models: two or more: `minilm`, folders or models of the hub; all else but parameters is the first one's.
+        models: two or more: `minilm`, folders or models of the hub; lengths and prompts are those of the first.
         out: the model goes to its folder `model`, which must not exist.
         weights: how much each counts, 0 or more, in any unit; without them all count alike.
 
@@ -33,14 +34,16 @@ def average(models: Sequence[str], out: Path, weights: Sequence[float] | None = 
 
     Raises:
         InputError: fewer than two models; weights that are not as many, or below 0, or all 0; something stands there.
-        ModelError: models whose parameters differ in name or shape, or which compare vectors differently or read other
-            tokens.
+        ModelError: models whose parameters differ in name or shape, or which make or compare vectors differently, or
+            read other tokens; a model has weights that are no numbers.
         TrainingError: the folder cannot be written.
     """
     shares = _shares(len(models), weights)
     first, *others = [DualEncoder.load(model, device="cpu") for model in models]
     for other in others:
         _check_alike(first, other)
+    for model in (first, *others):
+        _check_finite(model)
     folder = new_folder(out / "model")
     states = [model.inner.state_dict() for model in (first, *others)]
     first.inner.load_state_dict({name: _mean([state[name] for state in states], shares) for name in states[0]})
@@ -61,8 +64,8 @@ def _shares(count: int, weights: Sequence[float] | None) -> list[float]:
 
 
 def _mean(values: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """Of what is no number in the sense of arithmetic, as positions, the first."""
-    if not values[0].is_floating_point():
+    """What all have alike stays to the bit, as documents' side of an index that queries' sides were trained for."""
+    if all(torch.equal(value, values[0]) for value in values):
         return values[0]
     return torch.stack([share * value for share, value in zip(shares, values, strict=True)]).sum(dim=0)
 
@@ -76,6 +79,11 @@ def _check_alike(first: DualEncoder, other: DualEncoder) -> None:
             f"{shapes.get(odd[0], 'missing')} and {others.get(odd[0], 'missing')}",
             hint="average models that were trained from the same one; two-sided ones with two-sided ones",
         )
+    if _modules(first) != _modules(other):
+        raise ModelError(
+            f"models {first.name!r} and {other.name!r} make vectors differently: {'; '.join(_modules(first))}, and "
+            f"{'; '.join(_modules(other))}"
+        )
     if first.similarity != other.similarity:
         raise ModelError(
             f"models {first.name!r} and {other.name!r} compare vectors differently: {first.similarity}, "
@@ -83,6 +91,18 @@ def _check_alike(first: DualEncoder, other: DualEncoder) -> None:
         )
     if _vocabularies(first) != _vocabularies(other):
         raise ModelError(f"models {first.name!r} and {other.name!r} have different tokens for the same numbers")
+
+
+def _check_finite(model: DualEncoder) -> None:
+    odd = [name for name, value in model.inner.state_dict().items() if not value.isfinite().all()]
+    if odd:
+        raise ModelError(f"model {model.name!r} has weights that are no numbers: {odd[0]}")
+
+
+def _modules(model: DualEncoder) -> list[str]:
+    """What each module of each side says of itself."""
+    sides: list[Any] = [model.side(side) for side in SIDES[: 1 + model.is_two]]
+    return [f"{type(module).__name__} {module.get_config_dict()}" for side in sides for module in side]
 
 
 def _vocabularies(model: DualEncoder) -> list[dict[str, int]]:

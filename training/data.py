@@ -18,7 +18,7 @@ from retrieval.files import is_unicode
 from retrieval.formats import records_of
 from retrieval.training.negatives import Mined, Teacher, read_negatives
 
-__all__ = ["Example", "Sources", "TrainingData", "read_training_data"]
+__all__ = ["Example", "Sources", "TrainingData", "plain", "read_training_data"]
 
 _LISTS = ("pos", "neg", "pos_scores", "neg_scores")
 
@@ -146,10 +146,13 @@ class _Reader:
     def finish(self) -> TrainingData:
         """What was read, without what may not train."""
         examples = _agreeing([example for example in self._examples if example.id not in self._sources.held_out])
-        leaked = [e for e in examples if e.id in self._held_ids or _plain(e.query) in self._held_texts]
+        leaked = [e for e in examples if e.id in self._held_ids or plain(e.query) in self._held_texts]
         self._note(leaked, "stand in another split as well, and are left out")
-        held = {_plain(text) for text in self._sources.held_texts}
-        examples = [e for e in _without(examples, leaked) if _plain(e.query) not in held]
+        held = {plain(text) for text in self._sources.held_texts}
+        examples = _without(examples, leaked)
+        asked = [example for example in examples if plain(example.query) in held]
+        self._note(asked, "have the text of dev data, and are left out")
+        examples = _without(examples, asked)
         silent = [example for example in examples if not example.query.strip()]
         self._note(silent, "have no text, and are left out")
         empty = [example for example in examples if not example.positives]
@@ -204,7 +207,7 @@ class _Reader:
             if other != split:
                 queries = judged_queries(folder, other)
                 self._held_ids |= {query.id for query in queries}
-                self._held_texts |= {_plain(query.text) for query in queries}
+                self._held_texts |= {plain(query.text) for query in queries}
         lacking, lost = 0, 0
         for query in collection.queries:
             grades = collection.qrels[query.id]
@@ -307,8 +310,8 @@ def _agreeing(examples: Sequence[Example]) -> list[Example]:
     """Each with what is relevant to any query of its text, which is a negative of none of them."""
     relevant: dict[str, dict[int, None]] = {}
     for example in examples:
-        relevant.setdefault(_plain(example.query), {}).update(dict.fromkeys(example.positives))
-    return [_with_positives(example, tuple(relevant[_plain(example.query)])) for example in examples]
+        relevant.setdefault(plain(example.query), {}).update(dict.fromkeys(example.positives))
+    return [_with_positives(example, tuple(relevant[plain(example.query)])) for example in examples]
 
 
 def _with_positives(example: Example, positives: tuple[int, ...]) -> Example:
@@ -329,6 +332,6 @@ def _in_turns(lists: Sequence[Sequence[Mined]]) -> Iterator[Mined]:
         yield from (found for found in some if found is not None)
 
 
-def _plain(text: str) -> str:
-    """A text as it is compared with held-out ones."""
+def plain(text: str) -> str:
+    """A query's text as it is compared with held-out ones: case and spaces tell no queries apart."""
     return " ".join(text.lower().split())

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retrieval.beir_eval.datasets import load_collection
+from retrieval.beir_eval.datasets import judged_queries, load_collection
 from retrieval.beir_eval.measures import measure, parse_measures
 from retrieval.beir_eval.runs import Run
 from retrieval.corpus import read_documents
 from retrieval.errors import CollectionError, InputError
+from retrieval.training.data import plain
 from retrieval.training.exact import inner_products
 from retrieval.types import Query
 
@@ -23,6 +24,7 @@ Encode = Callable[[Sequence[str]], Tensor]
 
 _DOCUMENTS_AT_ONCE = 32
 _DEPTH = 100
+_TEST = "test"  # BEIR's name of the split that chooses nothing
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def hold_out(ids: Sequence[str], share: float, seed: int) -> frozenset[str]:
 def load_dev_set(
     folder: Path, split: str, *, only: frozenset[str] | None = None, documents: int | None = None, seed: int = 0
 ) -> DevSet:
-    """A split of a BEIR folder.
+    """A split of a BEIR folder, without queries that its test split has as well, by id or by text.
 
     Args:
         folder: where it is.
@@ -83,12 +85,18 @@ def load_dev_set(
         CollectionError: no query is left.
     """
     collection = load_collection(folder, split, on_error="skip")
-    queries = [query for query in collection.queries if only is None or query.id in only]
+    asked = [query for query in collection.queries if only is None or query.id in only]
+    tested = judged_queries(folder, _TEST) if split != _TEST and (folder / "qrels" / f"{_TEST}.tsv").is_file() else []
+    ids, known = {query.id for query in tested}, {plain(query.text) for query in tested}
+    queries = [query for query in asked if query.id not in ids and plain(query.text) not in known]
     if not queries:
         raise CollectionError(f"{folder}: split {split} has none of the queries for dev data")
     qrels = {query.id: collection.qrels[query.id] for query in queries}
     texts = {d.id: d.contents for d in read_documents(folder) if d.contents.strip()}
     notes = []
+    if len(queries) < len(asked):
+        lost = len(asked) - len(queries)
+        notes.append(f"{folder.name}: queries for dev data that stand in the test split, and choose no model: {lost}")
     if documents is not None and documents < len(texts):
         kept = _sample(list(texts), qrels, documents, seed)
         notes.append(f"{folder.name}: dev figures are of {len(kept)} documents of {len(texts)}")

@@ -73,7 +73,8 @@ class TrainerSettings:
         seed: of batches and of dropout.
         evaluate_every: steps between evaluations on dev data, the first before any step; 0 for none.
         patience: how many evaluations in a row may be no better before the run ends; 0 for no limit.
-        checkpoint_every: steps between checkpoints; there is one after each evaluation as well. Decides no weight.
+        checkpoint_every: steps between checkpoints, where they take no minute: then each minute; there is one after
+            each evaluation as well; 0 for those alone. Decides no weight.
         log_every: steps between lines of the log. Decides no weight.
         device: torch's name of a device; None takes what accelerate finds. Decides no weight.
     """

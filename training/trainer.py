@@ -31,6 +31,7 @@ __all__ = ["Outcome", "learning_rate", "train"]
 Evaluate = Callable[[], float]
 
 # Ends of names of parameters that decay would only harm.
+_KEPT_SECONDS = 60.0  # after which a checkpoint is due, however few steps there were
 _NO_DECAY = ("bias", "LayerNorm.weight", "layer_norm.weight", "norm.weight")
 
 
@@ -100,6 +101,7 @@ class _Run:
         decided = {**settings.deciding(), "processes": self._accelerator.num_processes, **recipe.settings()}
         self._checkpoints = Checkpoints(out / "checkpoints", decided)
         self._best: Best | None = None
+        self._saved = time.monotonic()
 
     def run(self, *, restart: bool) -> Outcome:
         if restart and self._is_main:
@@ -114,7 +116,8 @@ class _Run:
         self._log = Log(self._out / "log.jsonl", step=done if progressed else -1) if self._is_main else None
         if not progressed:
             self._after(0)
-        begun, first = time.monotonic(), done
+        self._saved = begun = time.monotonic()
+        first = done
         self._recipe.model.train()
         while done < self._settings.steps and not self._is_over:
             loss = self._step(done)
@@ -194,10 +197,15 @@ class _Run:
         evaluated = self._evaluate is not None and (is_last or done % self._settings.evaluate_every == 0)
         if evaluated:
             self._judge(done)
-        kept = self._settings.checkpoint_every
-        if self._is_main and (evaluated or is_last or (done and kept and done % kept == 0)):
+        if self._is_main and (evaluated or is_last or self._is_due(done)):
             self._checkpoints.save(Progressed(done, self._best, self._state()))
+            self._saved = time.monotonic()
         self._accelerator.wait_for_everyone()
+
+    def _is_due(self, done: int) -> bool:
+        """Whether a checkpoint is, by steps or by the clock: a step may take seconds, or a search before it minutes."""
+        every = self._settings.checkpoint_every
+        return bool(done and every) and (done % every == 0 or time.monotonic() - self._saved >= _KEPT_SECONDS)
 
     def _judge(self, done: int) -> None:
         assert self._evaluate

@@ -25,7 +25,7 @@ from retrieval.encoders.runtimes.quantising import (
 from retrieval.errors import InputError, MissingExtraError, ModelError
 from retrieval.types import EncoderCard, ModelUse
 
-__all__ = ["DenseEncoder", "check_card", "is_two", "load_encoder", "prompt_of"]
+__all__ = ["DenseEncoder", "check_card", "check_pooled", "is_two", "load_encoder", "prompt_of"]
 
 _LOG = logging.getLogger("retrieval")
 
@@ -217,6 +217,7 @@ def _load(source: str, name: str, choice: Choice) -> Any:
         raise ModelError(
             f"model {name!r} is a cross-encoder, which gives a text no vector", hint="it reranks: --rerank MODEL"
         )
+    check_pooled(model, name)
     return model
 
 
@@ -227,6 +228,20 @@ def _attention(choice: Choice) -> dict[str, str]:
     half = choice.precision in ("bfloat16", "float16")
     flash = choice.device.startswith("cuda") and half and is_flash_attn_2_available()
     return {"attn_implementation": "flash_attention_2"} if flash else {}
+
+
+def check_pooled(model: Any, name: str) -> None:
+    """An error where a model of sentence-transformers makes vectors of tokens and none of a text.
+
+    Raises:
+        ModelError: it does.
+    """
+    named = getattr(model[0], "module_output_name", None) == "sentence_embedding"  # the transformer pools by itself
+    if {type(module).__name__ for module in model} <= {"Transformer", "Normalize"} and not named:
+        raise ModelError(
+            f"model {name!r} does not say how token vectors become one: its modules.json names no pooling",
+            hint="name a model of sentence-transformers; theirs save one: models.Transformer and models.Pooling",
+        )
 
 
 def is_two(model: Any) -> bool:

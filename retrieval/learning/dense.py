@@ -92,7 +92,8 @@ def _dev_sets(data: Sequence[Path], settings: DataSettings, seed: int) -> tuple[
         if dev and (folder / "qrels" / f"{dev}.tsv").is_file():
             sets.append(load_dev_set(folder, dev, documents=count, seed=seed))
         elif share is not None and folder.is_dir():
-            only = hold_out([query.id for query in load_collection(folder, settings.split).queries], share, seed)
+            asked = load_collection(folder, settings.split, on_error="skip").queries
+            only = hold_out([query.id for query in asked], share, seed)
             held |= only
             sets.append(load_dev_set(folder, settings.split, only=only, documents=count, seed=seed))
     if not sets:
@@ -295,5 +296,10 @@ def _prepare_adore(
             shutil.rmtree(folder / "index", ignore_errors=True)
         opened = index_of(encoder, folder / "index", corpus, index, progress)
     documents = IndexedDocuments(opened, data.ids)
+    if index is None and documents.lacking:
+        raise InputError(
+            f"{folder / 'index'}, which an earlier run has left, lacks documents of the data: {documents.lacking}",
+            hint="remove it, and it is built anew",
+        )
     recipe = AdoreRecipe(encoder, data, settings, index=documents, folder=folder, progress=progress)
     return recipe, frozen_evaluator(encoder, data, documents, sets)

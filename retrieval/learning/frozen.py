@@ -26,7 +26,7 @@ def index_of(encoder: "DualEncoder", own: Path, corpus: Path | None, index: Path
     if index is not None:
         return Index.open(index)
     if corpus is None:
-        raise InputError("ADORE searches an index: of one folder of documents", hint="give one BEIR folder, or --index")
+        raise InputError("an index is searched: of one folder of documents", hint="give one BEIR folder, or --index")
     try:
         return Index.open(own)
     except ArtifactMissingError:
@@ -56,6 +56,11 @@ class IndexedDocuments:
         self._ordinals[places] = ordinals
         self._rows = np.full(int(ordinals.max(initial=-1)) + 2, -1, dtype=np.int64)
         self._rows[ordinals] = places
+
+    @property
+    def lacking(self) -> int:
+        """How many rows the index has no document for."""
+        return int((self._ordinals < 0).sum())
 
     def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """(n, k) rows, best first; -1 where there are fewer, or the data has no such document."""

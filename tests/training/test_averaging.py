@@ -1,5 +1,7 @@
 """The average of models lies between them, and only of models that can be averaged."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +113,37 @@ def test_other_tokens_do_not_go_together(two: list[str], tmp_path: Path) -> None
     file.write_text(text.replace(numbers[1], f'"{words[1]}": {vocabulary[words[0]]}'), encoding="utf-8")
     with pytest.raises(ModelError, match="different tokens"):
         average([two[0], str(tmp_path / "other")], tmp_path / "made")
+
+
+def test_the_side_that_an_index_knows_stays_to_the_bit(two: list[str], tmp_path: Path) -> None:
+    """Of query sides that were trained for one index; sums of thirds would round."""
+    sides = []
+    for number in range(3):
+        encoder = DualEncoder.load(two[0], device="cpu").with_query_side()
+        with torch.no_grad():
+            for weight in encoder.side("query").parameters():
+                weight.add_(number)
+        encoder.save(tmp_path / f"{number}")
+        sides.append(str(tmp_path / f"{number}"))
+    made = DualEncoder.load(str(average(sides, tmp_path / "made")), device="cpu")
+    assert made.digest("document") == DualEncoder.load(sides[0], device="cpu").digest("document")
+
+
+def test_other_ways_to_a_vector_do_not_go_together(two: list[str], tmp_path: Path) -> None:
+    """The state of the first token, and the mean of all."""
+    other = tmp_path / "other"
+    shutil.copytree(two[1], other)
+    pooling = next(other.rglob("1_Pooling/config.json"))
+    pooling.write_text(json.dumps(json.loads(pooling.read_text()) | {"pooling_mode": "cls"}))
+    with pytest.raises(ModelError, match="make vectors differently"):
+        average([two[0], str(other)], tmp_path / "made")
+
+
+def test_weights_that_are_no_numbers_are_an_error(two: list[str], tmp_path: Path) -> None:
+    """However little they count."""
+    broken = DualEncoder.load(two[1], device="cpu")
+    with torch.no_grad():
+        next(broken.parameters()).fill_(float("nan"))
+    broken.save(tmp_path / "broken")
+    with pytest.raises(ModelError, match="weights that are no numbers"):
+        average([two[0], str(tmp_path / "broken")], tmp_path / "made", [1, 0])

@@ -1,5 +1,6 @@
 """Dense encoders learn what no word tells, by each method; what several processes, or less memory, do is the same."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -242,6 +243,24 @@ def gradient(recipe: DenseRecipe) -> Any:
     recipe.model.zero_grad()
     recipe.loss(recipe.batch(0, 0, 1), 0).total.backward()
     return torch.cat([p.grad.flatten() for p in recipe.model.parameters() if p.grad is not None])
+
+
+def test_adore_takes_no_index_of_fewer_documents(collection: Path, dense: Path, tmp_path: Path) -> None:
+    """Which it built in a run that was stopped before the corpus grew; nothing would ever find the new ones."""
+    folder = Path(shutil.copytree(collection, tmp_path / "data"))
+
+    def run(**changes: Any) -> None:
+        data, sets = read_data([folder], DataSettings(), 0)
+        learn("adore", str(dense), data, sets, METHODS["adore"](batch=4), OPTIMISING, tmp_path / "out", **changes)
+
+    run(corpus=folder)
+    for name in ("model", "checkpoints"):
+        shutil.rmtree(tmp_path / "out" / name)
+    with (folder / "corpus.jsonl").open("a") as file:
+        file.write('{"_id": "new", "title": "", "text": "d0x1 d0x2"}\n')
+    with pytest.raises(InputError, match="lacks documents of the data: 1"):
+        run(corpus=folder)
+    run(corpus=folder, restart=True)
 
 
 def test_gradients_do_not_depend_on_how_much_is_kept(collection: Path, dense: Path) -> None:

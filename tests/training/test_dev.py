@@ -1,5 +1,7 @@
 """Dev data is what was asked for, and its search is exact."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from retrieval.errors import CollectionError, InputError  # noqa: E402
+from retrieval.training.data import plain  # noqa: E402
 from retrieval.training.dev import DevSet, hold_out, load_dev_set, search_all  # noqa: E402
 from retrieval.types import Query  # noqa: E402
 
@@ -34,6 +37,24 @@ def test_a_sample_of_documents_holds_all_that_are_relevant_and_says_so(collectio
     assert not load_dev_set(collection, "test").notes
     with pytest.raises(CollectionError, match="none of the queries"):
         load_dev_set(collection, "test", only=frozenset({"q0"}))
+
+
+def test_what_is_tested_chooses_no_model(collection: Path, tmp_path: Path) -> None:
+    """A query of the test split, by its id or by its text, is left out of dev data, which is said."""
+    folder = Path(shutil.copytree(collection, tmp_path / "data"))
+    texts = {one["_id"]: one["text"] for one in map(json.loads, (folder / "queries.jsonl").read_text().splitlines())}
+    texts["q46"] = f" {texts['q0'].upper()} "
+    records = [{"_id": id_, "text": text} for id_, text in texts.items()]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    with (folder / "qrels" / "test.tsv").open("a") as file:
+        file.write("q1\td1\t1\n")
+    alike = {id_ for id_, text in texts.items() if plain(text) in {plain(texts[f"q{n}"]) for n in (1, *range(40, 60))}}
+    dev = load_dev_set(folder, "train", only=frozenset({"q0", "q1", "q2", "q3", "q4", "q5"}))
+    assert {query.id for query in dev.queries} == {"q0", "q1", "q2", "q3", "q4", "q5"} - alike
+    assert {"q0", "q1"} <= alike
+    assert dev.notes == [
+        f"data: queries for dev data that stand in the test split, and choose no model: {6 - len(dev.queries)}"
+    ]
 
 
 def test_search_is_exact_and_leaves_out_the_query_itself() -> None:

@@ -125,6 +125,20 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(tm
         train(Line(at=0), settings(), tmp_path / "first")
 
 
+def test_a_checkpoint_is_due_by_the_clock_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few steps there were, since they may be slow; 0 asks for none."""
+    monkeypatch.setattr("retrieval.training.trainer._KEPT_SECONDS", 0.0)
+    with pytest.raises(TrainingError, match="its last checkpoint stays"):
+        train(Line(at=5), settings(checkpoint_every=500), tmp_path / "kept")
+    mended = Line()
+    train(mended, settings(checkpoint_every=500), tmp_path / "kept")
+    undisturbed = Line()
+    train(undisturbed, settings(), tmp_path / "undisturbed")
+    assert mended.value == undisturbed.value
+    with pytest.raises(TrainingError, match="there was no checkpoint yet"):
+        train(Line(at=5), settings(checkpoint_every=0), tmp_path / "none")
+
+
 def test_the_best_model_on_dev_data_is_the_one_that_is_kept(tmp_path: Path) -> None:
     """Of all evaluations, the first before any step; patience ends the run."""
     scores = iter([0.1, 0.5, 0.4, 0.45, 0.3, 0.9])

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from retrieval.encoders.dense import is_two, prompt_of
+from retrieval.encoders.dense import check_pooled, is_two, prompt_of
 from retrieval.encoders.models import locate, model_name, quiet, weights_digest
 from retrieval.encoders.neural.recomputing import recomputed
 from retrieval.errors import InputError, MissingExtraError, ModelError
@@ -62,6 +62,7 @@ class DualEncoder(nn.Module):
             raise ModelError(
                 f"model {name!r} cannot be loaded: {error}", hint="name a local folder, a Hugging Face id, or minilm"
             ) from error
+        check_pooled(model, name)
         return cls(model.float(), name)
 
     def _check_tokens(self) -> None:

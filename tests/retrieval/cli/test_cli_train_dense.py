@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,7 @@ def test_two_processes_are_launched_as_the_help_says(cli: Cli, task: Path, tmp_p
     ("method", "arguments", "code", "said"),
     [
         ("dense", ("--model", "{bare}"), 1, "does not say how token vectors become one"),
+        ("dense", ("--model", "{unpooled}"), 1, "its modules.json names no pooling"),
         ("dense", ("--model", "{model}", "--precision", "fp16"), 2, "fp16 needs a GPU"),
         ("dense", ("--model", "{model}", "--refresh", 2), 2, "refresh needs a number of hits"),
         ("dense", ("--model", "{model}", "--negatives", "{model}/none.trec"), 1, "none.trec"),
@@ -87,6 +89,10 @@ def test_what_cannot_be_trained_ends_with_a_line(
         )
         BertTokenizer.from_pretrained(task / "bare").save_pretrained(tmp_path / "three")
     places = {"bare": task / "bare", "model": task / "model", "three": tmp_path / "three"}
+    if "{unpooled}" in arguments:
+        places["unpooled"] = Path(shutil.copytree(task / "model", tmp_path / "unpooled"))
+        modules = json.loads((tmp_path / "unpooled" / "modules.json").read_text())
+        (tmp_path / "unpooled" / "modules.json").write_text(json.dumps(modules[:1]))
     given = [str(argument).format(**places) for argument in arguments]
     answer = cli("train", method, task / "data", *SMALL, "--out", tmp_path / "out", *given)
     assert answer.code == code, answer.err
