@@ -21,8 +21,10 @@ RERANK = "rerank"
 
 _LOG = logging.getLogger("retrieval")
 
-# Passages read together where a time budget may end the work, and queries where none does.
-_PASSAGES_AT_ONCE, _QUERIES_AT_ONCE = 16, 16
+# Passages that are read whatever the time budget is, and those that are read together at most where there is one.
+_FIRST, _PASSAGES_AT_ONCE = 4, 16
+# Queries that are read together where there is none.
+_QUERIES_AT_ONCE = 16
 # Seconds that anything takes at least, where the clock says none.
 _TICK = 1e-9
 
@@ -38,7 +40,8 @@ class Reranking:
         depth: hits of each query that it reads, the first ones.
         weight: above 0, of what it says beside what found the hits, whose scores have the rest up to 1. Both are
             rescaled to 0..1 over the hits that it reads; at 1 it alone decides.
-        budget_ms: milliseconds for each query's reranking; as many hits are read as that allows, and at least some.
+        budget_ms: milliseconds for each query's reranking; as many hits are read as that allows, and the
+            first 4 in any case, whatever time they take.
         queries: what is asked, as far as it is known: a model in int8 is calibrated by their hits. Without any, titles
             and first sentences of documents take their place.
     """
@@ -131,12 +134,14 @@ def _scores(hits: Hits, queries: Sequence[str], texts_of: TextsOf, how: Rerankin
     """Of each query's first hits: many queries together, or, against the clock, one by one."""
     firsts = [ordinals[: how.depth] for ordinals, _ in hits.rows()]
     if how.budget_ms is not None:
-        read = []
+        read, spent = [], []
         for query, ordinals in zip(queries, firsts, strict=True):
+            begun = time.perf_counter()
             scores = _in_time(query, ordinals, texts_of, how)
+            spent.append(time.perf_counter() - begun)
             read.append(len(scores))
             yield scores
-        _tell(read, [len(ordinals) for ordinals in firsts], how)
+        _tell(read, [len(ordinals) for ordinals in firsts], spent, how)
         return
     for start in range(0, len(firsts), _QUERIES_AT_ONCE):
         some = slice(start, start + _QUERIES_AT_ONCE)
@@ -152,27 +157,28 @@ def _in_time(query: str, ordinals: NDArray[np.int64], texts_of: TextsOf, how: Re
     def read(start: int, stop: int) -> NDArray[np.float32]:
         return how.model.score_lists([query], [texts_of(ordinals[start:stop])])[0]
 
-    scores = read(0, _PASSAGES_AT_ONCE)
+    scores = read(0, _FIRST)
     while len(scores) < len(ordinals):
         done, now = len(scores), time.perf_counter()
         room = min(len(ordinals), (end - now) / max(now - begun, _TICK) * done)
         if isinstance(how.model, SetReranker):
             # Those that were read are read again, beside the others: once, so that all scores can be compared.
             return read(0, int(room)) if room > done else scores
-        if room < min(_PASSAGES_AT_ONCE, len(ordinals) - done):
+        if room < min(_FIRST, len(ordinals) - done):
             return scores
-        scores = np.concatenate([scores, read(done, done + _PASSAGES_AT_ONCE)])
+        scores = np.concatenate([scores, read(done, done + min(_PASSAGES_AT_ONCE, int(room)))])
     return scores
 
 
-def _tell(read: Sequence[int], wanted: Sequence[int], how: Reranking) -> None:
+def _tell(read: Sequence[int], wanted: Sequence[int], seconds: Sequence[float], how: Reranking) -> None:
     if sum(read) < sum(wanted):
         short = sum(a < b for a, b in zip(read, wanted, strict=True))
         least = min(a for a, b in zip(read, wanted, strict=True) if a < b)
         _LOG.warning(
-            "%g ms were too few for %d of %d queries: as few as %d hits were reranked",
+            "%g ms were too few for %d of %d queries: as few as %d hits were reranked, in up to %.0f ms",
             how.budget_ms,
             short,
             len(read),
             least,
+            max(seconds) * 1000,
         )

@@ -37,7 +37,7 @@ BudgetOption = Annotated[
     typer.Option(
         "--budget-ms",
         metavar="MS",
-        help="Read as many of them as this time allows for a query, 16 at least.",
+        help="Read as many of them as this time allows for a query, 4 at least.",
         show_default=False,
     ),
 ]

@@ -81,15 +81,55 @@ def test_a_budget_reads_as_much_as_it_allows(caplog: pytest.LogCaptureFixture) -
     hits = hits_of(list(range(100)))
     with caplog.at_level("WARNING", logger="retrieval"):
         made = rerank(hits, ["a"], texts, Reranking(model=model, budget_ms=1e-6), stage="lexical", k=100)
-    assert model.read == [16]
-    assert "too few for 1 of 1 queries: as few as 16 hits" in caplog.text
+    assert model.read == [4]
+    assert "too few for 1 of 1 queries: as few as 4 hits" in caplog.text
     assert made.counts.tolist() == [100]
     assert sorted(made.ordinals[0].tolist()) == list(range(100))
     caplog.clear()
     with caplog.at_level("WARNING", logger="retrieval"):
         rerank(hits, ["a"], texts, Reranking(model=model, budget_ms=1e6), stage="lexical", k=100)
     assert caplog.text == ""
-    assert sum(model.read) == 116
+    assert sum(model.read) == 104
+
+
+class AtAPace(ByLength):
+    """The same, for which each passage takes ten ticks of a clock of milliseconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ticks = 0
+
+    def perf_counter(self) -> float:
+        """Seconds, as `time.perf_counter`."""
+        return self.ticks / 1000
+
+    def score_lists(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
+        """(m,) of each list."""
+        self.ticks += 10 * sum(map(len, lists))
+        return super().score_lists(queries, lists)
+
+
+@pytest.mark.parametrize(
+    ("budget", "read", "spent"),
+    [
+        (15.0, [4], 40),
+        (75.0, [4], 40),
+        (305.0, [4, 16, 10], 300),
+        (325.0, [4, 16, 12], 320),
+        (860.0, [4, *[16] * 5], 840),
+    ],
+)
+def test_each_step_is_what_there_is_time_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, budget: float, read: list[int], spent: int
+) -> None:
+    """Four first, whatever they take; then up to sixteen at once, by the pace so far, and the log tells the time."""
+    model = AtAPace()
+    monkeypatch.setattr("retrieval.reranking.time", model)
+    how = Reranking(model=model, depth=90, budget_ms=budget)
+    with caplog.at_level("WARNING", logger="retrieval"):
+        rerank(hits_of(list(range(90)), [1]), ["a", "b"], texts, how, stage="lexical", k=10)
+    assert model.read == [*read, 1]
+    assert f"as few as {sum(read)} hits were reranked, in up to {spent} ms" in caplog.text
 
 
 class BesideOthers(ByLength):
@@ -107,13 +147,13 @@ def test_a_set_is_read_as_one_within_a_budget(budget: float) -> None:
     """Scores of several lists could not be compared: there is one of all that there is time for, or of the first."""
     model, hits = BesideOthers(), hits_of(list(range(100)))
     ample = rerank(hits, ["a"], texts, Reranking(model=model, budget_ms=budget), stage="lexical", k=100)
-    assert model.read == [16, 100]
+    assert model.read == [4, 100]
     plain = rerank(hits, ["a"], texts, Reranking(model=model), stage="lexical", k=100)
     np.testing.assert_array_equal(ample.ordinals, plain.ordinals)
     np.testing.assert_array_equal(ample.scores, plain.scores)
     model.read.clear()
     rerank(hits, ["a"], texts, Reranking(model=model, budget_ms=1e-6), stage="lexical", k=100)
-    assert model.read == [16]
+    assert model.read == [4]
 
 
 def test_a_retriever_reranks_what_it_finds(tmp_path: Path) -> None:
