@@ -16,12 +16,13 @@ from pathlib import Path
 
 from retrieval.encoders.experts import ExpertEncoder
 from retrieval.errors import InputError
+from retrieval.indexing import Index
 from retrieval.learning.dense import needs_torch
 from retrieval.protocols import Progress, silent
 from retrieval.rerank.router_files import ROUTER, Expert, ExpertsManifest, PilotsFile, read_router, write_router
 from retrieval.rerank.routing import Aggregate, check_margin
 from retrieval.routers.expert_training import Domain, Making, Told, trained_expert
-from retrieval.routers.pilots import fill_scores, forget, pilots_of_all, write_pilots
+from retrieval.routers.pilots import fill_scores, forget, index_of_domain, pilots_of_all, write_pilots
 from retrieval.routing import adapters_of, check_base
 
 __all__ = ["add_experts", "experts_at", "make_router", "remove_expert"]
@@ -54,6 +55,7 @@ def make_router(
 
     Raises:
         InputError: a finished router stands there, several processes were launched, or the margin is no finite number.
+        ArtifactMissingError: an index that was given is not there.
         TrainingError: an expert was begun there with other settings; see also `retrieval.training.trainer.train`.
     """
     _check_process()
@@ -64,6 +66,7 @@ def make_router(
         raise InputError(
             f"{out}: a finished router stands there", hint="name a new folder, --restart, or retrieval router add"
         )
+    _check_indexes(out, [], domains)
     experts = [trained_expert(domain, model, making, out, progress=progress, on_expert=on_expert) for domain in domains]
     encoder = _encoder(out, experts, model, making.optimising.device)
     pilots = _library(out, experts, encoder, progress)
@@ -94,13 +97,15 @@ def add_experts(
     Raises:
         InputError: an expert of that name is there.
         ModelError: the base cannot be had, or is another one now.
-        ArtifactMissingError, ArtifactDamagedError: there is no router, or it cannot be read.
+        ArtifactMissingError, ArtifactDamagedError: there is no router, or it cannot be read; or so it is with an index,
+            of an expert that is there or of a new one.
         TrainingError: see `make_router`.
     """
     _check_process()
     before = experts_at(out)
     if known := [domain.name for domain in domains if domain.name in before.names]:
         raise InputError(f"{out} has an expert {known[0]!r} already", hint="remove it first: retrieval router remove")
+    _check_indexes(out, before.experts, domains)
     model = model or before.base.model
     check_base(out, before, _encoder(out, before.experts, model, making.optimising.device).card)
     added = [trained_expert(domain, model, making, out, progress=progress, on_expert=on_expert) for domain in domains]
@@ -142,6 +147,15 @@ def _check_process() -> None:
     needs_torch()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("a router is made by one process, not by several", hint="leave accelerate launch out")
+
+
+def _check_indexes(out: Path, experts: Sequence[Expert], domains: Sequence[Domain]) -> None:
+    """Before anything is trained: the indexes on which experts will be compared can be opened."""
+    for expert in experts:
+        index_of_domain(out, expert)
+    for domain in domains:
+        if domain.index:
+            Index.open(domain.index)
 
 
 def _discard(out: Path) -> None:

@@ -18,17 +18,26 @@ from numpy.typing import NDArray
 
 from retrieval.beir_eval.datasets import Collection, check_fit, load_collection
 from retrieval.encoders.experts import ExpertEncoder, Single
-from retrieval.errors import CollectionError
+from retrieval.errors import ArtifactMissingError, CollectionError
 from retrieval.evaluating.running import evaluate
 from retrieval.files import write_whole
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever
 from retrieval.protocols import Progress, silent
-from retrieval.rerank.router_files import Expert, PilotsFile, damaged
+from retrieval.rerank.router_files import ROUTER, Expert, PilotsFile, damaged
 from retrieval.rerank.routing import Pilots, joined, pilots_of, winners
 from retrieval.routing import BASE_NAME
 
-__all__ = ["MEASURE", "domain_folder", "fill_scores", "forget", "note_queries", "pilots_of_all", "write_pilots"]
+__all__ = [
+    "MEASURE",
+    "domain_folder",
+    "fill_scores",
+    "forget",
+    "index_of_domain",
+    "note_queries",
+    "pilots_of_all",
+    "write_pilots",
+]
 
 MEASURE = "nDCG@10"
 """What tells which expert, or which system, serves a query best."""
@@ -51,6 +60,23 @@ def note_queries(out: Path, name: str, ids: Sequence[str]) -> None:
     write_whole(folder / _QUERIES, orjson.dumps(list(ids)))
 
 
+def index_of_domain(out: Path, domain: Expert) -> Index:
+    """The index of a domain's documents, on which all experts are compared.
+
+    Raises:
+        ArtifactMissingError: it is not where the router says.
+        ArtifactDamagedError, ArtifactVersionError: it cannot be read.
+    """
+    try:
+        return Index.open(out / domain.index)
+    except ArtifactMissingError as error:
+        raise ArtifactMissingError(
+            f"the expert {domain.name!r} of {out}: {error}, on which all experts are compared",
+            hint=f"{out / ROUTER} names that place: put the index back there, or remove the expert first: "
+            f"retrieval router remove {out} {domain.name}",
+        ) from error
+
+
 def fill_scores(out: Path, experts: Sequence[Expert], encoder: ExpertEncoder, *, progress: Progress = silent) -> None:
     """Search each domain's index with the base and with every expert, where no earlier call has.
 
@@ -70,7 +96,7 @@ def fill_scores(out: Path, experts: Sequence[Expert], encoder: ExpertEncoder, *,
 
 
 def _fill(out: Path, domain: Expert, encoder: ExpertEncoder, digests: Mapping[str, str]) -> None:
-    folder, index = domain_folder(out, domain.name), Index.open(out / domain.index)
+    folder, index = domain_folder(out, domain.name), index_of_domain(out, domain)
     table = _table(folder, index.manifest.fingerprint)
     known = table["scores"]
     missing = [name for name, digest in digests.items() if known.get(name, {}).get("sha256") != digest]

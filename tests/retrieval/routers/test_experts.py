@@ -172,6 +172,25 @@ def test_a_base_that_has_moved_is_named_when_experts_are_added(world: World, rou
     assert made.base == experts_at(world.router).base
 
 
+def test_an_index_that_has_moved_is_told_of_before_training(world: World, router: Path) -> None:
+    """With the expert whose index it is, and where it belongs; so is one that is given for a new expert."""
+    remove_expert(router, "b")
+    lost = router.parent / "lost"
+    with pytest.raises(ArtifactMissingError, match=r"no index at .*lost"):
+        add_experts(router, domains_of([world.b], indexes=[lost]), MAKING)
+    with pytest.raises(ArtifactMissingError, match=r"no index at .*lost"):
+        make_router(
+            domains_of([world.a, world.b], indexes=[world.index, lost]), str(world.model), MAKING, router / "new"
+        )
+    edit(router, lambda known: known["experts"][0].update(index=str(lost)))
+    with pytest.raises(ArtifactMissingError, match=r"the expert 'a' of .*: no index at .*lost") as caught:
+        add_experts(router, domains_of([world.b], indexes=[world.index]), MAKING)
+    assert caught.value.hint
+    assert "router.json names that place" in caught.value.hint
+    assert not (router / "experts" / "b").exists()
+    assert not (router / "new").exists()
+
+
 class Stopped(Exception):  # noqa: N818 - as an interruption would be
     """What a user's Ctrl-C would be."""
 
