@@ -17,7 +17,7 @@ from retrieval.encoders.runtimes.pipeline import Batching, run_model
 from retrieval.encoders.runtimes.precision import Choice
 from retrieval.encoders.runtimes.quantising import CALIBRATED_BY, CHECKED_BY, cosines, int8_body
 from retrieval.errors import ModelError
-from retrieval.rerank.scoring import EXACT, ScorerCard, prepare
+from retrieval.rerank.scoring import EXACT, ScorerCard, check_lists, check_text, prepare
 from retrieval.types import ModelUse
 
 if TYPE_CHECKING:
@@ -122,8 +122,12 @@ class PairScorer:
         another query's. In int8, the first pairs calibrate a model that has not been.
 
         Raises:
+            InputError: a query or passage is no text.
             ModelError: a score is no number, as where float16 is too narrow for a model.
         """
+        for number, (query, passage) in enumerate(pairs):
+            check_text(query, f"the query of pair {number}")
+            check_text(passage, f"the passage of pair {number}")
         if self.sample:
             self.calibrate([query for query, _ in pairs], [[passage] for _, passage in pairs])
         return score_pairs(self._model, pairs, self._batching, on_batch, body=self._body)
@@ -131,7 +135,7 @@ class PairScorer:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the scores, as JSON values."""
-        return {"kind": "cross-encoder", **asdict(self.card)}
+        return {"kind": self._model.kind, **asdict(self.card)}
 
     @property
     def use(self) -> ModelUse:
@@ -142,6 +146,10 @@ class PairScorer:
         """For each query (m,) scores of its m passages, each for itself.
 
         A passage that is longer than the model reads is read in overlapping windows, and has the score of the best.
+
+        Raises:
+            InputError: there are not as many lists as queries, or one holds what is no text.
+            ModelError: a score is no number.
         """
         pairs = _pairs(queries, lists)
         windows = self._model.windows(pairs)
@@ -209,6 +217,7 @@ def characters(pair: Pair) -> int:
 
 
 def _pairs(queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[Pair]:
+    check_lists(queries, lists)
     return [(query, passage) for query, passages in zip(queries, lists, strict=True) for passage in passages]
 
 

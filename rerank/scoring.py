@@ -1,14 +1,16 @@
 """What rerankers of every kind share: how their model is loaded, and what is told of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from retrieval.encoders.models import locate, model_name, weights_digest
 from retrieval.encoders.runtimes.pipeline import Batching
 from retrieval.encoders.runtimes.precision import Choice, choose
+from retrieval.errors import InputError
+from retrieval.files import is_unicode
 
-__all__ = ["EXACT", "Prepared", "ScorerCard", "prepare"]
+__all__ = ["EXACT", "Prepared", "ScorerCard", "check_lists", "check_text", "prepare"]
 
 M = TypeVar("M", bound=Any)
 
@@ -89,3 +91,28 @@ def prepare(
         "runtime": choice.runtime,
     }
     return Prepared(model=loaded, choice=choice, batching=choice.batching(batch_tokens), described=described)
+
+
+def check_lists(queries: Sequence[str], lists: Sequence[Sequence[str]]) -> None:
+    """An InputError unless each query has a list of passages, and all are texts; it counts from 0."""
+    if isinstance(queries, str) or isinstance(lists, str):
+        raise InputError("queries, and their lists of passages, must be several; got one text", hint="[query]")
+    if len(queries) != len(lists):
+        raise InputError(f"{len(queries)} queries and {len(lists)} lists of passages: each query has one")
+    for number, (query, passages) in enumerate(zip(queries, lists, strict=True)):
+        check_text(query, f"query {number}")
+        if isinstance(passages, str):
+            raise InputError(f"the passages of query {number} are one text, and must be a list", hint="[passage]")
+        for place, passage in enumerate(passages):
+            check_text(passage, f"passage {place} of query {number}")
+
+
+def check_text(value: object, name: str) -> None:
+    """An InputError unless it is a text that tokenizers can read."""
+    if not isinstance(value, str):
+        raise InputError(f"{name} must be a string; got {value!r}")
+    if not is_unicode(value):
+        raise InputError(
+            f"{name} holds a lone surrogate, which is not Unicode text",
+            hint="text.encode(errors='replace').decode() has question marks in their place",
+        )

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from retrieval.encoders.models import evaluating, use_of
 from retrieval.encoders.runtimes.pipeline import Batching, tokenized_batches
 from retrieval.errors import InputError, ModelError
-from retrieval.rerank.scoring import EXACT, ScorerCard, prepare
+from retrieval.rerank.scoring import EXACT, ScorerCard, check_lists, prepare
 from retrieval.streams import windows
-from retrieval.types import ModelUse
+from retrieval.types import ModelUse, is_whole
 
 if TYPE_CHECKING:
     from retrieval.rerank.neural.set_encoder import Member, SetEncoder
@@ -113,8 +113,12 @@ class SetScorer:
         return use_of(self._model)
 
     def score_lists(self, queries: Sequence[str], lists: Sequence[Sequence[str]]) -> list[Scores]:
-        """For each query (m,) scores of its m passages, each among the others."""
-        return self.scores_of(queries, lists) if queries else []
+        """For each query (m,) scores of its m passages, each among the others.
+
+        Raises:
+            InputError, ModelError: see `scores_of`.
+        """
+        return self.scores_of(queries, lists)
 
     def scores(self, query: str, passages: Sequence[str]) -> Scores:
         """(n,) float32, of each passage of a query among the others, in their order; none of no passage.
@@ -122,6 +126,7 @@ class SetScorer:
         Higher is better; scores may be any number, and can be compared within one set alone.
 
         Raises:
+            InputError: the query or a passage is no text.
             ModelError: a score is no number, as where float16 is too narrow for a model.
         """
         return self.scores_of([query], [passages])[0]
@@ -135,7 +140,7 @@ class SetScorer:
         """The same of several queries with a list of passages each; `on_batch` hears how many more passages are done.
 
         Raises:
-            InputError: there are not as many lists as queries.
+            InputError: there are not as many lists as queries, or one holds what is no text.
             ModelError: a score is no number.
         """
         return score_sets(self._model, queries, lists, self._batching, on_batch, at_once=self.at_once)
@@ -166,12 +171,11 @@ def score_sets(
         max_length: tokens of query and passage together that are read, where they are to be fewer.
 
     Raises:
-        InputError: there are not as many lists as queries, or `at_once` is below 1.
+        InputError: there are not as many lists as queries, one holds what is no text, or `at_once` is below 1.
         ModelError: a score is no number.
     """
     _check(at_once)
-    if len(queries) != len(lists):
-        raise InputError(f"{len(queries)} queries and {len(lists)} lists of passages: each query has one")
+    check_lists(queries, lists)
     found = [np.zeros(len(passages), dtype=np.float32) for passages in lists]
     with evaluating(model):
         for window in windows(
@@ -247,5 +251,5 @@ def _length(member: "Member") -> int:
 
 
 def _check(at_once: int) -> None:
-    if at_once < 1:
-        raise InputError(f"at_once is {at_once}: a set holds at least one passage")
+    if not is_whole(at_once) or at_once < 1:
+        raise InputError(f"at_once is {at_once!r}, and must be a whole number of at least 1")

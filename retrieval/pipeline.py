@@ -24,10 +24,10 @@ from retrieval.indexing import Index
 from retrieval.protocols import CalibratedReranker, Encoder, HasModel, SparseEncoder
 from retrieval.rerank.loading import load_reranker
 from retrieval.rerank.router_files import ExpertsManifest, RouterManifest, SystemsManifest
-from retrieval.reranking import RERANK, Reranking, rerank
+from retrieval.reranking import RERANK, Reranking, checked, rerank
 from retrieval.routing import ExpertRouter
 from retrieval.system_routing import Router, SystemRouter, in_groups, open_router, parse_system
-from retrieval.types import Hit, Hits, ModelUse, Route, Signal, SparseVectors
+from retrieval.types import Hit, Hits, ModelUse, Route, Signal, SparseVectors, is_whole
 from retrieval.vectors import StoredQueries
 
 __all__ = [
@@ -146,7 +146,8 @@ class Retriever:
         if sparse_encoder and sparse_encoder.card and self.index.manifest.sparse and self.index.manifest.sparse.encoder:
             check_card(sparse_encoder.card, self.index.manifest.sparse.encoder)
         self._sparse_encoder = sparse_encoder
-        self.reranking = Reranking(model=load_reranker(rerank, device=device)) if isinstance(rerank, str) else rerank
+        named = load_reranker(rerank, device=device) if isinstance(rerank, str) else None
+        self.reranking = Reranking(model=named) if named else checked(rerank)
         if isinstance(self.router, SystemRouter):
             self.router.check(self.index.manifest, self.stages, self.reranking)
         if self.reranking and not self.index.manifest.stores_text:
@@ -257,7 +258,7 @@ class Retriever:
         queries = queries if isinstance(queries, str) else list(queries)
         if isinstance(queries, str) or not all(isinstance(query, str) for query in queries):
             raise InputError("queries must be strings, several of them")
-        if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 0:
+        if not is_whole(k) or k < 0:
             raise InputError(f"k must be a whole number of at least 0; got {k!r}")
         self.index.ledger.check_lengths()
         allowed = None if filter is None else self.index.documents.allowed(filter)

@@ -88,6 +88,7 @@ class HasModel(Protocol):
         """Of the model that is loaded; it is loaded if need be."""
 
 
+@runtime_checkable
 class Reranker(Protocol):
     """Reads a query and passages together, and says how well they go together."""
 

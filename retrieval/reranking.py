@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from retrieval.errors import InputError
 from retrieval.fusion import MinMax
 from retrieval.protocols import Reranker, SetReranker
-from retrieval.types import Hits, ScoreKind, Signals
+from retrieval.types import Hits, ScoreKind, Signals, is_whole
 
-__all__ = ["RERANK", "Reranking", "rerank"]
+__all__ = ["RERANK", "Reranking", "checked", "rerank"]
 
 RERANK = "rerank"
 """The stage's name among a hit's signals."""
@@ -53,8 +53,13 @@ class Reranking:
     queries: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.depth < 1:
-            raise InputError(f"the depth of reranking must be at least 1; got {self.depth!r}")
+        if not isinstance(self.model, Reranker):
+            raise InputError(
+                f"the model of reranking must be loaded, as a PairScorer or a SetScorer; got {self.model!r}",
+                hint="Reranking(model=load_reranker(NAME)), of retrieval.rerank.loading",
+            )
+        if not is_whole(self.depth) or self.depth < 1:
+            raise InputError(f"the depth of reranking must be a whole number of at least 1; got {self.depth!r}")
         if not 0 < self.weight <= 1:
             raise InputError(f"the weight of reranking must be above 0 and at most 1; got {self.weight!r}")
         if self.budget_ms is not None and not self.budget_ms > 0:
@@ -81,6 +86,16 @@ class Reranking:
             return scores
         rescaled = MinMax().rescale
         return (self.weight * rescaled(scores) + (1 - self.weight) * rescaled(found)).astype(np.float32)
+
+
+def checked(how: object) -> Reranking | None:
+    """The same; an InputError where it does not say how to rerank."""
+    if how is None or isinstance(how, Reranking):
+        return how
+    raise InputError(
+        f"rerank is a {type(how).__name__}, and must be a model's name or a Reranking",
+        hint="Reranking(model=...), of retrieval.reranking, says how a loaded model reranks",
+    )
 
 
 def rerank(hits: Hits, queries: Sequence[str], texts_of: TextsOf, how: Reranking, *, stage: str, k: int) -> Hits:

@@ -22,7 +22,13 @@ __all__ = [
     "Signals",
     "SparseVectors",
     "TermSignal",
+    "is_whole",
 ]
+
+
+def is_whole(number: object) -> bool:
+    """Whether it is a whole number, of Python or numpy; True and False are none."""
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 class ScoreKind(StrEnum):

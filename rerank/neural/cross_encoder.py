@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from retrieval.encoders.models import model_name, quiet, snapshot
 from retrieval.encoders.neural.side import auto, load_tokenizer, new_folder
 from retrieval.errors import InputError, ModelError
 from retrieval.rerank.neural.pairs import Pair, in_float32, in_sums, in_windows
+from retrieval.rerank.neural.set_layout import is_set_encoder
 
 __all__ = ["CrossEncoder"]
 
@@ -43,6 +44,9 @@ class CrossEncoder(nn.Module):
         ModelError: there are more labels, the tokenizer knows tokens that the model does not, or it cannot pad.
     """
 
+    kind: ClassVar = "cross-encoder"
+    """What results call it."""
+
     def __init__(self, model: Any, tokenizer: Any, *, name: str, max_length: int, revision: str | None = None) -> None:
         super().__init__()
         _check(model, tokenizer, name)
@@ -71,6 +75,7 @@ class CrossEncoder(nn.Module):
         """
         name = name or model_name(source)
         folder, revision = snapshot(source)
+        _refuse_set_encoder(folder, name)
         kinds = _modules(folder)
         if kinds and kinds != [("Transformer", "")]:
             made_of = ", ".join(kind for kind, _ in kinds)
@@ -119,6 +124,7 @@ class CrossEncoder(nn.Module):
         """
         name = name or model_name(source)
         folder, revision = snapshot(source)
+        _refuse_set_encoder(folder, name)
         kinds = _modules(folder) or [("Transformer", "")]
         if kinds[0][0] != "Transformer":
             raise ModelError(f"model {name!r} begins with no transformer", hint=f"name {_WANTED}, or an encoder")
@@ -258,6 +264,14 @@ def _check(model: Any, tokenizer: Any, name: str) -> None:
         )
     if tokenizer.pad_token_id is None:
         raise ModelError(f"model {name!r} has no token for padding", hint="name one: pad_token in its tokenizer")
+
+
+def _refuse_set_encoder(folder: Path, name: str) -> None:
+    if is_set_encoder(folder):
+        raise ModelError(
+            f"model {name!r} is a set-encoder, and no cross-encoder",
+            hint="SetScorer runs it, load_reranker takes either kind, and retrieval train set-encoder trains it",
+        )
 
 
 def _modules(folder: Path) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,9 @@ class MonoT5(nn.Module):
         InputError: `max_length` leaves no room for a query and a passage.
         ModelError: the tokenizer has no token for an answer, or one that the model does not know.
     """
+
+    kind: ClassVar = "mono-t5"
+    """What results call it."""
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str, max_length: int, revision: str | None = None) -> None:
         super().__init__()

@@ -124,6 +124,8 @@ def test_what_cannot_be_run_is_told(make_cross: Make) -> None:
         scorer(folder, max_length=100)
     with pytest.raises(ModelError, match="no such folder"):
         scorer(folder / "nothing" / "here")
+    with pytest.raises(InputError, match="the passage of pair 1 must be a string; got None"):
+        scorer(folder).scores([PAIRS[0], ("sky", None)])  # type: ignore[list-item]
     broken = scorer(folder)
     broken._model.model.classifier.bias.data.fill_(float("nan"))
     with pytest.raises(ModelError, match="no numbers"):

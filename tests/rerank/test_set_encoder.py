@@ -96,8 +96,9 @@ def test_what_cannot_be_run_is_told(folder: Path, tmp_path: Path) -> None:
     """int8, numbers out of range, a cross-encoder, and scores that are no numbers."""
     with pytest.raises(InputError, match="a set-encoder is run by torch alone"):
         scorer(folder, precision="int8")
-    with pytest.raises(InputError, match="at_once is 0"):
-        scorer(folder, at_once=0)
+    for at_once in (0, 2.5, True):
+        with pytest.raises(InputError, match=f"at_once is {at_once}"):
+            scorer(folder, at_once=at_once)
     with pytest.raises(InputError, match="tokens of a query"):
         scorer(folder, query_length=0)
     with pytest.raises(ModelError, match="is no set-encoder"):
@@ -105,6 +106,8 @@ def test_what_cannot_be_run_is_told(folder: Path, tmp_path: Path) -> None:
     made = scorer(folder)
     with pytest.raises(InputError, match="2 queries and 1 lists"):
         made.scores_of(["sky", "wind"], [["storm"]])
+    with pytest.raises(InputError, match="are one text, and must be a list"):
+        made.scores("sky", "storm")
     made._model.head.weight.data.fill_(float("nan"))
     with pytest.raises(ModelError, match="no numbers"):
         made.scores("sky", ["storm"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -174,10 +175,24 @@ def test_a_retriever_reranks_what_it_finds(tmp_path: Path) -> None:
     bare = retrieval.Index.build(corpus, tmp_path / "bare", store_text=False)
     with pytest.raises(InputError, match="keeps no texts"):
         retrieval.Retriever(bare, rerank=how)
+    with pytest.raises(InputError, match="rerank is a ByLength") as caught:
+        retrieval.Retriever(index, rerank=ByLength())  # type: ignore[arg-type]
+    assert "Reranking(model=...)" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("wrong", [{"depth": 0}, {"budget_ms": 0.0}, {"weight": 0.0}, {"weight": 1.5}])
-def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"depth": 0},
+        {"depth": 2.5},
+        {"depth": True},
+        {"model": "se"},
+        {"budget_ms": 0.0},
+        {"weight": 0.0},
+        {"weight": 1.5},
+    ],
+)
+def test_what_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     """Before anything is searched."""
     with pytest.raises(InputError, match="must be"):
-        Reranking(model=ByLength(), **wrong)  # type: ignore[arg-type]
+        Reranking(**{"model": ByLength(), **wrong})
