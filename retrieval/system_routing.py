@@ -46,6 +46,8 @@ score, and, as shares of that, how far the second and the last are below it, and
 """
 
 _HITS = 10
+# Of a digest, enough to tell two models apart: `sha256:` and twelve digits.
+_DIGITS = 19
 
 
 @dataclass(frozen=True)
@@ -154,16 +156,11 @@ class SystemRouter:
 
         Raises:
             InputError: the router says how many hits are reranked, and there is no model that does; or it is to have
-                another weight than in training, where it alone decided.
+                another weight than in training, where it alone decided, or a depth other than the usual one.
             ModelError: one of the index' parts is made otherwise, or that model is another one.
         """
-        made_with = self.manifest.reranker
-        if made_with and reranking is None:
-            raise InputError(f"{self.folder}: the router says how deep to rerank, by a model", hint="--rerank MODEL")
-        if made_with and reranking and reranking.weight != 1:
-            raise InputError(f"{self.folder}: the router learned from hits that a model alone had put in order")
-        if made_with and reranking and _model_of(reranking.model.settings) != _model_of(made_with):
-            raise ModelError(f"{self.folder}: the router was made for another reranker, {made_with}")
+        if self.manifest.reranker:
+            self._check_reranking(self.manifest.reranker, reranking)
         there = parts_of(manifest, stages)
         for name, part in self.manifest.parts.items():
             if there.get(name) != part:
@@ -174,6 +171,27 @@ class SystemRouter:
         if manifest.fingerprint not in self.manifest.fingerprints and not self._told:
             self._told = True
             _LOG.warning("%s: the router has not learned from this index' documents: scores may differ", self.folder)
+
+    def _check_reranking(self, made_with: Mapping[str, Any], reranking: Reranking | None) -> None:
+        if reranking is None:
+            raise InputError(f"{self.folder}: the router says how deep to rerank, by a model", hint="--rerank MODEL")
+        if reranking.weight != Reranking.weight:
+            raise InputError(
+                f"{self.folder}: the router learned from hits that a model alone had put in order",
+                hint="leave --rerank-weight out",
+            )
+        if reranking.depth != Reranking.depth:
+            raise InputError(
+                f"{self.folder}: the router says how deep to rerank, and not {reranking.depth} hits of every query",
+                hint="leave --rerank-depth out",
+            )
+        given = reranking.model.settings
+        if _model_of(given) != _model_of(made_with):
+            was, is_now = _named(made_with), _named(given)
+            raise ModelError(
+                f"{self.folder}: the router was made for another reranker, {was}; this is {is_now}",
+                hint="name that one, or train a router for this one: retrieval train system-router",
+            )
 
     def routes(
         self, index: Artifact, queries: Sequence[str], allowed: NDArray[np.bool_] | None, threads: int
@@ -193,6 +211,12 @@ class SystemRouter:
 def _model_of(settings: Mapping[str, Any]) -> Any:
     """What tells a reranker from others, wherever it is and in whatever precision it runs."""
     return settings.get("weights", settings)
+
+
+def _named(settings: Mapping[str, Any]) -> str:
+    """What a reader knows a reranker by."""
+    name = str(settings.get("model") or f"a reranker of kind {settings.get('kind')}")
+    return f"{name} with the weights {settings['weights'][:_DIGITS]}" if "weights" in settings else name
 
 
 Router = ExpertRouter | SystemRouter

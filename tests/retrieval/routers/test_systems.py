@@ -188,9 +188,13 @@ def test_how_deep_to_rerank_is_chosen_too(index: Index, tmp_path: Path) -> None:
     assert [set(hit.signals) for hit in reranked] == [{"lexical", "rerank"}] * 3 + [{"lexical"}] * 2
     with pytest.raises(InputError, match="how deep to rerank"):
         Retriever(index, using="routed", router=tmp_path)
+    for given, option in (({"depth": 3}, "--rerank-depth"), ({"weight": 0.5}, "--rerank-weight")):
+        with pytest.raises(InputError) as caught:
+            Retriever(index, using="routed", router=tmp_path, rerank=Reranking(model=model, **given))
+        assert caught.value.hint == f"leave {option} out"
     other = ByLength()
     other.settings = {"kind": "other"}
-    with pytest.raises(ModelError, match="another reranker"):
+    with pytest.raises(ModelError, match=r"another reranker, .* of kind length; this is .* of kind other"):
         Retriever(index, using="routed", router=tmp_path, rerank=Reranking(model=other))
 
 
@@ -223,8 +227,9 @@ def test_a_reranker_is_known_by_its_weights(index: Index, router: Path) -> None:
     other.settings = {"model": "here", "weights": "v"}
     opened = SystemRouter(router, manifest)
     opened.check(index.manifest, ["lexical", "dense"], Reranking(model=moved))
-    with pytest.raises(ModelError, match="another reranker"):
+    with pytest.raises(ModelError, match="another reranker, here with the weights w; this is here with") as caught:
         opened.check(index.manifest, ["lexical", "dense"], Reranking(model=other))
+    assert "train system-router" in str(caught.value.hint)
 
 
 def test_an_index_of_other_documents_is_told_of_once(
