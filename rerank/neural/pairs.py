@@ -61,7 +61,7 @@ def _exact(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def in_windows(tokenizer: Any, pairs: Sequence[Pair], room: int) -> list[list[str]]:
-    """The passage of each pair in pieces that are read whole beside the query; each is half of the next.
+    """The passage of each pair in pieces that are read whole beside the query; neighbours overlap by half.
 
     One piece, the passage as it is, where it is no longer; so it is where the query leaves less than a quarter of the
     room, or the tokenizer does not tell which characters a token stands for.
