@@ -289,7 +289,7 @@ class Retriever:
         self, queries: Sequence[str], k: int, allowed: Allowed, stages: Sequence[str], reranking: Reranking | None
     ) -> Hits:
         """Retrieve, fuse, rerank, cut."""
-        found = max(k, reranking.depth) if reranking else k
+        found = max(k, reranking.reads) if reranking else k
         if self._by_document:
             hits = self._grouped(queries, found, allowed, stages)
         else:

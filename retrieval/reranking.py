@@ -21,6 +21,8 @@ RERANK = "rerank"
 
 _LOG = logging.getLogger("retrieval")
 
+# Hits of each query that are read where nobody says how many.
+_DEPTH = 100
 # Passages that are read whatever the time budget is, and those that are read together at most where there is one.
 _FIRST, _PASSAGES_AT_ONCE = 4, 16
 # Queries that are read together where there is none.
@@ -37,7 +39,7 @@ class Reranking:
 
     Attributes:
         model: what scores passages.
-        depth: hits of each query that it reads, the first ones.
+        depth: hits of each query that it reads, the first ones; None for 100, or for what a router says.
         weight: above 0, of what it says beside what found the hits, whose scores have the rest up to 1. Both are
             rescaled to 0..1 over the hits that it reads; at 1 it alone decides.
         budget_ms: milliseconds for each query's reranking; as many hits are read as that allows, and the
@@ -47,7 +49,7 @@ class Reranking:
     """
 
     model: Reranker
-    depth: int = 100
+    depth: int | None = None
     weight: float = 1.0
     budget_ms: float | None = None
     queries: Sequence[str] = ()
@@ -58,7 +60,7 @@ class Reranking:
                 f"the model of reranking must be loaded, as a PairScorer or a SetScorer; got {self.model!r}",
                 hint="Reranking(model=load_reranker(NAME)), of retrieval.rerank.loading",
             )
-        if not is_whole(self.depth) or self.depth < 1:
+        if not is_whole(self.reads) or self.reads < 1:
             raise InputError(f"the depth of reranking must be a whole number of at least 1; got {self.depth!r}")
         if not 0 < self.weight <= 1:
             raise InputError(f"the weight of reranking must be above 0 and at most 1; got {self.weight!r}")
@@ -66,11 +68,16 @@ class Reranking:
             raise InputError(f"the budget must be above 0 milliseconds; got {self.budget_ms!r}")
 
     @property
+    def reads(self) -> int:
+        """Hits of each query that it reads, at most."""
+        return _DEPTH if self.depth is None else self.depth
+
+    @property
     def settings(self) -> dict[str, Any]:
         """All that decides the order, as JSON values."""
         return {
             "model": self.model.settings,
-            "depth": self.depth,
+            "depth": self.reads,
             "weight": self.weight,
             "budget_ms": self.budget_ms,
         }
@@ -147,7 +154,7 @@ def _behind(scores: NDArray[np.float32], count: int) -> NDArray[np.float32]:
 
 def _scores(hits: Hits, queries: Sequence[str], texts_of: TextsOf, how: Reranking) -> Iterator[NDArray[np.float32]]:
     """Of each query's first hits: many queries together, or, against the clock, one by one."""
-    firsts = [ordinals[: how.depth] for ordinals, _ in hits.rows()]
+    firsts = [ordinals[: how.reads] for ordinals, _ in hits.rows()]
     if how.budget_ms is not None:
         read, spent = [], []
         for query, ordinals in zip(queries, firsts, strict=True):

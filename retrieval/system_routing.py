@@ -156,7 +156,7 @@ class SystemRouter:
 
         Raises:
             InputError: the router says how many hits are reranked, and there is no model that does; or it is to have
-                another weight than in training, where it alone decided, or a depth other than the usual one.
+                another weight than in training, where it alone decided, or is given a depth.
             ModelError: one of the index' parts is made otherwise, or that model is another one.
         """
         if self.manifest.reranker:
@@ -175,12 +175,12 @@ class SystemRouter:
     def _check_reranking(self, made_with: Mapping[str, Any], reranking: Reranking | None) -> None:
         if reranking is None:
             raise InputError(f"{self.folder}: the router says how deep to rerank, by a model", hint="--rerank MODEL")
-        if reranking.weight != Reranking.weight:
+        if reranking.weight != 1:
             raise InputError(
                 f"{self.folder}: the router learned from hits that a model alone had put in order",
                 hint="leave --rerank-weight out",
             )
-        if reranking.depth != Reranking.depth:
+        if reranking.depth is not None:
             raise InputError(
                 f"{self.folder}: the router says how deep to rerank, and not {reranking.depth} hits of every query",
                 hint="leave --rerank-depth out",

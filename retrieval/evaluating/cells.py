@@ -327,7 +327,8 @@ class Cell:
             return None
         scorer = load_reranker(model, device=self.place.device, precision=system.rerank_precision)
         asked = [query.text for query in collection.queries]
-        return Reranking(model=scorer, depth=system.rerank_depth, weight=system.rerank_weight, queries=asked)
+        depth = system.rerank_depth if "rerank_depth" in system.model_fields_set else None
+        return Reranking(model=scorer, depth=depth, weight=system.rerank_weight, queries=asked)
 
     def _given(self, collection: Collection) -> SystemResult:
         """A run that somebody else made, checked and measured as `eval score` does."""

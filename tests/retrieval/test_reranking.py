@@ -63,6 +63,14 @@ def test_fewer_are_kept_than_were_read() -> None:
     assert made.ordinals.tolist() == [[7]]
 
 
+def test_a_hundred_are_read_where_nobody_says_how_many() -> None:
+    """And results say so."""
+    model = ByLength()
+    how = Reranking(model=model)
+    rerank(hits_of(list(range(120))), ["a"], texts, how, stage="lexical", k=5)
+    assert model.read == [how.settings["depth"]] == [100]
+
+
 def test_a_weight_leaves_some_of_it_to_what_found_the_hits() -> None:
     """Both rescaled over the hits that were read; the model's own order stays among the signals."""
     how = Reranking(model=ByLength(), depth=3, weight=0.5)

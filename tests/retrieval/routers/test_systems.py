@@ -188,7 +188,7 @@ def test_how_deep_to_rerank_is_chosen_too(index: Index, tmp_path: Path) -> None:
     assert [set(hit.signals) for hit in reranked] == [{"lexical", "rerank"}] * 3 + [{"lexical"}] * 2
     with pytest.raises(InputError, match="how deep to rerank"):
         Retriever(index, using="routed", router=tmp_path)
-    for given, option in (({"depth": 3}, "--rerank-depth"), ({"weight": 0.5}, "--rerank-weight")):
+    for given, option in (({"depth": 100}, "--rerank-depth"), ({"weight": 0.5}, "--rerank-weight")):
         with pytest.raises(InputError) as caught:
             Retriever(index, using="routed", router=tmp_path, rerank=Reranking(model=model, **given))
         assert caught.value.hint == f"leave {option} out"
