@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import InputError, MissingExtraError
 from retrieval.files import make_folder
-from retrieval.learning.frozen import IndexedDocuments, index_of
+from retrieval.learning.indexed import IndexedDocuments, index_of
 from retrieval.protocols import Progress, silent
 from retrieval.training.settings import (
     AdoreSettings,

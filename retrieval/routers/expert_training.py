@@ -11,7 +11,7 @@ import orjson
 from retrieval.errors import InputError, TrainingError
 from retrieval.files import make_folder, sha256_of, write_whole
 from retrieval.learning.dense import each_epoch, read_data, steps_of
-from retrieval.learning.frozen import IndexedDocuments, index_of
+from retrieval.learning.indexed import IndexedDocuments, index_of
 from retrieval.protocols import Progress, silent
 from retrieval.rerank.router_files import NAME, Expert
 from retrieval.routers.pilots import note_queries

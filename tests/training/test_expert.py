@@ -12,7 +12,7 @@ import retrieval  # noqa: E402
 from retrieval.encoders.neural.dual import DualEncoder  # noqa: E402
 from retrieval.errors import InputError  # noqa: E402
 from retrieval.learning.dense import read_data  # noqa: E402
-from retrieval.learning.frozen import IndexedDocuments  # noqa: E402
+from retrieval.learning.indexed import IndexedDocuments  # noqa: E402
 from retrieval.training.expert_settings import ExpertSettings  # noqa: E402
 from retrieval.training.losses.contrastive import contrastive  # noqa: E402
 from retrieval.training.recipes.expert import ExpertRecipe  # noqa: E402
