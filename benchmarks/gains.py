@@ -76,6 +76,8 @@ def commands(run: Run, seed: int, runs: list[Run], words: dict[str, str], option
     """A run's commands, with all words replaced."""
     names: dict[str, Any] = {other.name: other.folder(options.out, seed) for other in runs}
     names |= {"data": options.data, "pooled": options.pooled, "out": run.folder(options.out, seed), "seed": seed}
+    if options.pooled is None and any("{pooled}" in line for line in run.commands):
+        raise SystemExit(f"{run.name} trains on a pool's judgements: benchmarks/pooling.py makes them; give --pooled")
     for line in run.commands:
         for word, text in reversed(words.items()):  # a word may hold those above it
             line = line.replace(f"{{{word}}}", text)
@@ -118,10 +120,12 @@ def main() -> int:
         return 0
     failed = 0
     wanted = tuple(options.only or [""])
-    for run, seed in [(each, seed) for each in runs if each.name.startswith(wanted) for seed in each.seeds]:
+    chosen = [(each, seed) for each in runs if each.name.startswith(wanted) for seed in each.seeds]
+    lines = [list(commands(run, seed, runs, words, options)) for run, seed in chosen]
+    for (run, seed), own in zip(chosen, lines, strict=True):
         begun, folder = time.monotonic(), run.folder(options.out, seed)
         try:
-            perform(folder, list(commands(run, seed, runs, words, options)))
+            perform(folder, own)
             say(f"{run.name}, seed {seed}: {time.monotonic() - begun:.0f} s")
         except subprocess.SubprocessError as error:
             failed += 1

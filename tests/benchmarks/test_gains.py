@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 import typer
-from gains import Run, commands, perform, read
+from gains import Run, commands, main, perform, read
 from gains_report import show
 
 from retrieval.beir_eval.suites import read_suite
@@ -42,6 +42,15 @@ def test_every_command_of_the_file_is_one(tmp_path: Path) -> None:
         lines = list(commands(run, run.seeds[-1], runs, words, options(tmp_path)))
         assert not any("{" in line for line in lines)
         assert [parsed(line) for line in lines]
+
+
+def test_a_pool_that_is_not_there_is_said_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not hours later, and not as a folder that is called None."""
+    words = ["gains.py", str(FILE), "--out", str(tmp_path / "out"), "--only", "scifact/zero-shot", "pooled"]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit, match="give --pooled"):
+        main()
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_suite_looks_for_models_where_a_run_puts_them(tmp_path: Path) -> None:
