@@ -31,6 +31,17 @@ def parameters(model: Path | str) -> dict[str, Any]:
     return dict(DualEncoder.load(str(model), device="cpu").inner.state_dict())
 
 
+def two_sided(models: list[str], folder: Path) -> list[str]:
+    """The models with query sides of their own, which are no two alike."""
+    for number, model in enumerate(models):
+        encoder = DualEncoder.load(model, device="cpu").with_query_side()
+        with torch.no_grad():
+            for weight in encoder.side("query").parameters():
+                weight.add_(number)
+        encoder.save(folder / f"{number}")
+    return [str(folder / f"{number}") for number in range(len(models))]
+
+
 def test_every_parameter_is_the_weighted_mean(two: list[str], tmp_path: Path) -> None:
     """In any unit of weight; and it is a model as any other."""
     made = parameters(average(two, tmp_path, [3, 1]))
@@ -52,14 +63,7 @@ def test_a_model_that_counts_nothing_changes_nothing(two: list[str], tmp_path: P
 
 def test_a_query_side_is_averaged_as_well(two: list[str], tmp_path: Path) -> None:
     """Of models with two sides; and one side alone does not go together with two."""
-    sides = []
-    for number, model in enumerate(two):
-        encoder = DualEncoder.load(model, device="cpu").with_query_side()
-        with torch.no_grad():
-            for weight in encoder.side("query").parameters():
-                weight.add_(number)
-        encoder.save(tmp_path / f"{number}")
-        sides.append(str(tmp_path / f"{number}"))
+    sides = two_sided(two, tmp_path)
     made = DualEncoder.load(str(average(sides, tmp_path / "made")), device="cpu")
     first, second = (DualEncoder.load(model, device="cpu").side("query").state_dict() for model in sides)
     for name, value in made.side("query").state_dict().items():
@@ -117,14 +121,7 @@ def test_other_tokens_do_not_go_together(two: list[str], tmp_path: Path) -> None
 
 def test_the_side_that_an_index_knows_stays_to_the_bit(two: list[str], tmp_path: Path) -> None:
     """Of query sides that were trained for one index; sums of thirds would round."""
-    sides = []
-    for number in range(3):
-        encoder = DualEncoder.load(two[0], device="cpu").with_query_side()
-        with torch.no_grad():
-            for weight in encoder.side("query").parameters():
-                weight.add_(number)
-        encoder.save(tmp_path / f"{number}")
-        sides.append(str(tmp_path / f"{number}"))
+    sides = two_sided([two[0]] * 3, tmp_path)
     made = DualEncoder.load(str(average(sides, tmp_path / "made")), device="cpu")
     assert made.digest("document") == DualEncoder.load(sides[0], device="cpu").digest("document")
 

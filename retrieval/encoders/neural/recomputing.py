@@ -21,9 +21,10 @@ def recomputed(learner: nn.Module, make: Callable[..., Tensor], *given: Any) -> 
         make: tensors that it takes get no gradient.
         given: what it is called with.
     """
-    if not torch.is_grad_enabled() or not any(weight.requires_grad for weight in learner.parameters()):
+    learns = next((weight for weight in learner.parameters() if weight.requires_grad), None)
+    if learns is None or not torch.is_grad_enabled():
         return make(*given)
-    # Without a tensor that asks for one, the reentrant form gives no gradient.
-    asks = torch.zeros((), requires_grad=True)
+    # Without a tensor that asks for one, the reentrant form gives no gradient; random numbers are kept of its device.
+    asks = torch.zeros((), device=learns.device, requires_grad=True)
     found: Tensor = checkpoint(lambda _: make(*given), asks, use_reentrant=True)
     return found

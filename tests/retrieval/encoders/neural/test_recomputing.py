@@ -33,6 +33,17 @@ def test_random_numbers_are_those_of_the_first_time(tmp_path: Path) -> None:
     assert same(gradients(encoder, cached=False), gradients(encoder, cached=True))
 
 
+@pytest.mark.gpu
+def test_random_numbers_of_a_gpu_are_those_of_the_first_time(tmp_path: Path) -> None:
+    """They are another generator's than the CPU's; sums are not the same there to the bit."""
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU")
+    encoder = DualEncoder.load(str(make_dense(tmp_path / "model", dropout=0.3)), device="cuda").train()
+    plain, cached = gradients(encoder, cached=False), gradients(encoder, cached=True)
+    assert plain.keys() == cached.keys()
+    assert all(torch.allclose(plain[name], cached[name], rtol=1e-3, atol=1e-5) for name in plain)
+
+
 def test_a_side_that_learns_nothing_is_computed_once(tmp_path: Path) -> None:
     """And gets no gradient, as without caching."""
     encoder = DualEncoder.load(str(make_dense(tmp_path / "model")), device="cpu").with_query_side().eval()
