@@ -106,21 +106,14 @@ def clone_to_gpus(index: Any, gpus: list[int]) -> Any:
         index = flat
     if isinstance(index, faiss.IndexHNSWCagra):
         gpus = gpus[:1]  # it has no form for several
-    resources = []
-    for _ in gpus:
-        own = faiss.StandardGpuResources()
+    resources = [faiss.StandardGpuResources() for _ in gpus]
+    for own in resources:
         own.setTempMemory(_TEMPORARY_BYTES)
-        resources.append(own)
     options = faiss.GpuMultipleClonerOptions()
     options.shard = len(gpus) > 1 and index.ntotal * index.d * 4 > _REPLICATED_BYTES
     options.useFloat16 = is_half
-    vector, numbers = faiss.GpuResourcesVector(), faiss.Int32Vector()
-    for number, own in zip(gpus, resources, strict=True):
-        numbers.push_back(number)
-        vector.push_back(own)
-    clone = faiss.index_cpu_to_gpu_multiple(vector, numbers, index, options)
-    clone.kept = resources
-    return clone
+    # The copy shares its resources' ownership (C++ shared pointers): they need no keeping here.
+    return faiss.index_cpu_to_gpu_multiple_py(resources, index, options, gpus)
 
 
 def _propose_in_faiss(vectors: NDArray[np.float32], gpus: list[int]) -> Propose:
