@@ -46,6 +46,7 @@ def pair(task: Task, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Pat
         port = free.getsockname()[1]
     outs = [folder / str(rank) for rank in range(2)]
     shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared["CUDA_VISIBLE_DEVICES"] = ""  # accelerate waits on a GPU of each process' number where torch sees any
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.training.several", str(out), json.dumps(CHANGES), *task.told()],
