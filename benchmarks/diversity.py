@@ -1,7 +1,7 @@
 """Near-duplicates that are planted among candidates, and how a ranking that repeats itself is measured."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import log2
 
 import numpy as np
@@ -70,20 +70,15 @@ def edited(text: str, random: np.random.Generator, share: float) -> str:
     return " ".join(words)
 
 
-def planted(
-    ranked: Sequence[str], relevant: Sequence[str], *, sources: int, copies: int
-) -> tuple[list[str], dict[str, str]]:
-    """A ranking with copies behind the first relevant documents, by ids of their own; and of which document each is.
+def planted(ranked: Sequence[str], sources: Collection[str], *, copies: int) -> tuple[list[str], dict[str, str]]:
+    """A ranking with copies behind some of its documents, by ids of their own; and of which document each copy is.
 
     Args:
         ranked: document ids, best first.
-        relevant: those among them that are relevant.
-        sources: how many get copies.
+        sources: those among them that get copies.
         copies: of each.
     """
-    kept = set(relevant)
-    chosen = [document for document in ranked if document in kept][:sources]
-    made = {document: [f"{document}~{number}" for number in range(1, copies + 1)] for document in chosen}
+    made = {one: [f"{one}~{number}" for number in range(1, copies + 1)] for one in ranked if one in sources}
     return (
         [one for document in ranked for one in (document, *made.get(document, ()))],
         {copy: document for document, own in made.items() for copy in own},

@@ -4,21 +4,23 @@
     python benchmarks/novelty.py plant --lists questions.jsonl --split train --out learn
     python benchmarks/novelty.py measure --data novel --split dl19 --model pointwise=FOLDER --model novel=FOLDER
 
-`plant` writes a folder in BEIR's layout of a run's candidates. The first relevant ones of each query get copies, which
-lightly differ in their words and stand behind them in `run.trec`. A passage and its copies are a sub-topic
-(`subtopics.qrels`, as TREC's diversity tasks write them), and each other relevant passage is one by itself. Copies are
-not judged in `qrels/`, so that training may draw them as negatives, which the sub-topics then tell apart:
+`plant` writes a folder in BEIR's layout of a run's candidates. The first relevant ones of each query and as many of the
+first others get copies, which lightly differ in their words and stand behind them in `run.trec`. All other candidates
+are edited as lightly, so that a model tells a copy by what it is like, not by its edits, and having copies says nothing
+of relevance. A relevant passage and its copies are a sub-topic (`subtopics.qrels`, as TREC's diversity tasks write
+them), and each other relevant passage is one by itself. Copies are not judged in `qrels/`, so that training may draw
+them as negatives, which the sub-topics then tell apart:
 
     retrieval train set-encoder learn --split train --model MODEL --out DIR --negatives learn/run.trec
-        --teacher-run learn/run.trec --softmax 0 --rank-net 1 --subtopics learn/subtopics.qrels
+        --teacher-run learn/run.trec --softmax 0 --rank-net 1 --novelty 1 --subtopics learn/subtopics.qrels
 
-With `--lists` the candidates are those of training data with a teacher's scores, as `questions.py` writes it: some of
-the passages that the teacher puts first get copies, which score as much in `run.trec`, and nothing need be judged.
+With `--lists` the candidates are those of training data with a teacher's scores, as `questions.py` writes it: any may
+get copies, which score as much in `run.trec` and are a sub-topic with it, and nothing need be judged.
 
 `measure` reranks all candidates with each model (with `--alone` passage by passage, as if each were the only one) and
-prints α-nDCG@10 (alpha .5), nDCG@10, in which a copy counts as much as what it was made of, the copies among the first
-ten, and milliseconds for a query. Both measures are of the best
-order of these candidates: what the run did not find is not missed. It trains nothing.
+prints α-nDCG@10 (alpha .5), nDCG@10, in which a copy counts as much as what it was made of, how many of the first ten
+say what a passage above them says, and milliseconds for a query. Both measures are of the best order of these
+candidates: what the run did not find is not missed. It trains nothing.
 """
 
 import argparse
@@ -47,7 +49,6 @@ from retrieval.training.subtopics import Subtopics, read_subtopics
 SUBTOPICS, RUN = "subtopics.qrels", "run.trec"
 _HEADER = "query-id\tcorpus-id\tscore\n"
 _FIRST = 10
-_AMONG = 20  # passages of a list that may get copies: what a teacher puts first
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
@@ -63,9 +64,9 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     plant.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="must not exist")
     plant.add_argument("--depth", type=int, default=100, metavar="N", help="candidates of each query")
     plant.add_argument("--least", type=int, default=1, metavar="GRADE", help="of a relevant passage")
-    plant.add_argument("--sources", type=int, default=5, metavar="N", help="relevant passages that get copies")
+    plant.add_argument("--sources", type=int, default=5, metavar="N", help="relevant ones that get copies, and others")
     plant.add_argument("--copies", type=int, default=2, metavar="N", help="of each")
-    plant.add_argument("--edits", type=float, default=0.1, metavar="SHARE", help="of a copy's words")
+    plant.add_argument("--edits", type=float, default=0.1, metavar="SHARE", help="of each passage's words")
     plant.add_argument("--seed", type=int, default=0)
     against = commands.add_parser("measure", help="rerank them with models")
     against.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="what `plant` wrote")
@@ -82,35 +83,39 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Queries by id, each one's passages with scores, those that may get copies, all texts, and judgements."""
+    """Queries by id, each one's passages with scores, the relevant ones, those that get copies, texts, judgements."""
 
     queries: dict[str, str]
     run: dict[str, dict[str, float]]
     relevant: dict[str, list[str]]
+    sources: dict[str, list[str]]
     texts: dict[str, str]
     qrels: dict[str, dict[str, int]]
 
 
 def of_folder(options: argparse.Namespace) -> Candidates:
-    """The first of a run of a collection; the relevant ones are those judged so."""
+    """The first of a run of a collection; the first that are judged relevant get copies, and of the others."""
     collection = load_collection(options.data, options.split, on_error="skip")
     found = read_run(options.run or options.data / "runs" / f"{options.split}.BM25.trec", collection.qrels)
     run = {query.id: dict(list(found.get(query.id, {}).items())[: options.depth]) for query in collection.queries}
+    relevant = {
+        query: [one for one in hits if collection.qrels[query].get(one, 0) >= options.least]
+        for query, hits in run.items()
+    }
+    others = {query: [one for one in hits if one not in relevant[query]] for query, hits in run.items()}
     return Candidates(
         queries={query.id: query.text for query in collection.queries},
         run=run,
-        relevant={
-            query: [one for one in hits if collection.qrels[query].get(one, 0) >= options.least]
-            for query, hits in run.items()
-        },
+        relevant=relevant,
+        sources={query: relevant[query][: options.sources] + others[query][: options.sources] for query in run},
         texts=texts_of(options.data, run),
         qrels={query: dict(grades) for query, grades in collection.qrels.items()},
     )
 
 
 def of_lists(options: argparse.Namespace, random: np.random.Generator) -> Candidates:
-    """Of training data; some of the first `_AMONG` of each list stand for the relevant ones."""
-    made = Candidates({}, {}, {}, {}, {})
+    """Of training data; those that get copies stand for the relevant ones."""
+    made = Candidates({}, {}, {}, {}, {}, {})
     ids: dict[str, str] = {}
     for number, line in enumerate(options.lists.read_bytes().splitlines()):
         one, query = orjson.loads(line), f"q{number}"
@@ -118,10 +123,10 @@ def of_lists(options: argparse.Namespace, random: np.random.Generator) -> Candid
         ranked = sorted(scores, key=lambda pair: -pair[1])[: options.depth]
         made.queries[query] = one["query"]
         made.run[query] = {ids.setdefault(text, f"p{len(ids)}"): score for text, score in ranked}
-        first = list(made.run[query])[:_AMONG]
-        drawn = random.choice(len(first), min(options.sources, len(first)), replace=False)
-        made.relevant[query] = [first[place] for place in sorted(drawn.tolist())]
-        made.qrels[query] = {first[0]: 1}
+        own = list(made.run[query])
+        drawn = random.choice(len(own), min(2 * options.sources, len(own)), replace=False)
+        made.sources[query] = made.relevant[query] = [own[place] for place in sorted(drawn.tolist())]
+        made.qrels[query] = {own[0]: 1}
     made.texts.update({id_: text for text, id_ in ids.items()})
     return made
 
@@ -130,19 +135,20 @@ def write_planted(options: argparse.Namespace) -> str:
     """The folder that `plant` makes; what it holds, in a line."""
     random = np.random.default_rng(options.seed)
     given = of_lists(options, random) if options.lists else of_folder(options)
-    texts = dict(given.texts)
+    texts = {id_: edited(text, random, options.edits) for id_, text in given.texts.items()}
     made: dict[str, dict[str, float]] = {}
     lines, copies = [], 0
     for query, hits in given.run.items():
         # The copies are this query's own: of a passage that two queries get, each edits another.
-        ranked, of = planted(list(hits), given.relevant[query], sources=options.sources, copies=options.copies)
+        ranked, of = planted(list(hits), given.sources[query], copies=options.copies)
         names = {copy: f"{query}~{copy}" for copy in of}
-        texts |= {names[copy]: edited(texts[document], random, options.edits) for copy, document in of.items()}
+        texts |= {names[copy]: edited(given.texts[one], random, options.edits) for copy, one in of.items()}
         made[query] = {
             names.get(one, one): hits[of.get(one, one)] if options.lists else float(len(ranked) - rank)
             for rank, one in enumerate(ranked)
         }
-        members = {document: document for document in given.relevant[query]} | {names[copy]: of[copy] for copy in of}
+        members = {one: one for one in given.relevant[query]}
+        members |= {names[copy]: one for copy, one in of.items() if one in members}
         lines += [f"{query} {subtopic} {document} 1\n" for document, subtopic in members.items()]
         copies += len(of)
     _write(options, given, made, texts, lines)
@@ -169,32 +175,26 @@ def _write(
     (options.out / SUBTOPICS).write_text("".join(lines))
 
 
-def is_copy(document: str) -> bool:
-    """Whether an id is one that `plant` gave."""
-    return "~" in document
+def source_of(document: str) -> str:
+    """What a copy was made of, by the id that `plant` gave it; what is no copy itself."""
+    return document.rsplit("~", 2)[-2] if "~" in document else document
 
 
 def values_of(run: Run, subtopics: Subtopics, collection: Collection) -> dict[str, dict[str, float]]:
     """Query → measure → value."""
     qrels = {query: dict(grades) for query, grades in collection.qrels.items()}
     for query, about in subtopics.items():
-        own = {subtopic: document for document, subtopic in _single(about).items() if not is_copy(document)}
-        qrels[query] |= {one: qrels[query].get(own[subtopic], 0) for one, subtopic in _single(about).items()}
+        qrels[query] |= {one: qrels[query].get(source_of(one), 0) for one in about}
     ndcg = measure(qrels, run, parse_measures(["nDCG@10"]))[1]
     return {
         query: {
             "alpha-nDCG@10": alpha_ndcg(list(hits), subtopics.get(query, {}), k=_FIRST),
             "nDCG@10": ndcg[query].get("nDCG@10", 0.0),
-            "copies@10": float(sum(map(is_copy, list(hits)[:_FIRST]))),
+            "repeats@10": float(len(first := list(hits)[:_FIRST]) - len(set(map(source_of, first)))),
         }
         for query, hits in run.items()
         if query in qrels
     }
-
-
-def _single(about: Mapping[str, frozenset[str]]) -> dict[str, str]:
-    """Of documents that are of one sub-topic each, that one."""
-    return {document: next(iter(own)) for document, own in about.items()}
 
 
 def reranked(reranker: Reranker, run: Run, asked: Mapping[str, str], texts: Mapping[str, str], *, alone: bool) -> Run:

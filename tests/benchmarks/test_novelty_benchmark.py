@@ -38,8 +38,8 @@ def test_without_alpha_every_document_counts() -> None:
 
 
 def test_copies_stand_behind_their_sources() -> None:
-    """The first relevant ones get some."""
-    ranked, of = planted(["x", "a", "b", "c"], ["c", "b", "a"], sources=2, copies=2)
+    """Those that are to get some."""
+    ranked, of = planted(["x", "a", "b", "c"], ["b", "a"], copies=2)
     assert ranked == ["x", "a", "a~1", "a~2", "b", "b~1", "b~2", "c"]
     assert of == {"a~1": "a", "a~2": "a", "b~1": "b", "b~2": "b"}
 
@@ -64,12 +64,20 @@ def test_planting_and_measuring(
         monkeypatch.setattr(sys, "argv", ["novelty.py", *map(str, arguments)])
         assert novelty.main() == 0
 
-    run("plant", "--data", data, "--split", "small", "--out", out)
+    run("plant", "--data", data, "--split", "small", "--sources", 1, "--out", out)
     subtopics = read_subtopics(out / novelty.SUBTOPICS)
     assert subtopics["q1"] == dict.fromkeys(["d7", "q1~d7~1", "q1~d7~2"], frozenset({"d7"}))
-    texts = {one["_id"]: one["text"] for one in map(json.loads, (out / "corpus.jsonl").read_text().splitlines())}
-    assert len(texts) == 8 + 3 * 2
-    assert texts["q1~d7~1"] != texts["d7"]
+    texts, given = (
+        {one["_id"]: one["text"] for one in map(json.loads, (folder / "corpus.jsonl").read_text().splitlines())}
+        for folder in (out, data)
+    )
+    copies = [document for document in texts if document != novelty.source_of(document)]
+    assert {*copies} == {
+        f"q{query}~{source}~{copy}" for query in range(3) for source in ("d0", "d7") for copy in (1, 2)
+    }
+    # Every text is edited, and every copy by itself.
+    assert not [text for text in texts.values() if len(text.split()) > 2 and text in given.values()]
+    assert len({texts["d7"], texts["q1~d7~1"], texts["q1~d7~2"]}) == 3
     assert "~" not in (out / "qrels" / "small.tsv").read_text()
     figures = tmp_path / "figures.json"
     model = write_cross_encoder(tmp_path / "cross")
@@ -78,10 +86,9 @@ def test_planting_and_measuring(
     systems = json.loads(figures.read_text())["systems"]
     assert list(systems) == ["the run", "one", "alone"]
     assert systems["one"]["queries"] == systems["alone"]["queries"]  # it reads pairs anyway
-    gains = [1 / log2(9), 0.5 / log2(10), 0.25 / log2(11)]
     values = systems["the run"]["queries"]["q0"]
-    assert values["alpha-nDCG@10"] == pytest.approx(sum(gains) / (1 + 0.5 / log2(3) + 0.25 / log2(4)))
-    assert values["copies@10"] == 2
+    assert values["alpha-nDCG@10"] == pytest.approx(1 / log2(11) / (1 + 0.5 / log2(3) + 0.25 / log2(4)))
+    assert values["repeats@10"] == 2
     assert "alpha-nDCG@10" in capsys.readouterr().out
 
 
@@ -102,12 +109,12 @@ def test_copies_among_the_lists_of_a_teacher(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(sys, "argv", ["novelty.py", *map(str, words)])
     assert novelty.main() == 0
     run = read_run(out / novelty.RUN)
-    assert {len(hits) for hits in run.values()} == {30 + 2 * 3}
+    assert {len(hits) for hits in run.values()} == {30 + 4 * 3}
     about = read_subtopics(out / novelty.SUBTOPICS)
     for query, hits in run.items():
-        copies = [document for document in hits if novelty.is_copy(document)]
-        assert {hits[copy] - hits[next(iter(about[query][copy]))] for copy in copies} == {0}
-        sources = {document for document in about[query] if not novelty.is_copy(document)}
-        assert len(sources) == 2
-        assert sources <= set([one for one in hits if not novelty.is_copy(one)][:20])
+        assert {hits[document] - hits[novelty.source_of(document)] for document in hits} == {0}
+        assert {novelty.source_of(document) for document in about[query]} == {*map(novelty.source_of, about[query])}
+        sources = [document for document in about[query] if document == novelty.source_of(document)]
+        assert len(sources) == 4
+        assert len(about[query]) == 4 * 4
     assert (out / "qrels" / "train.tsv").read_text().splitlines()[1:] == ["q0\tp0\t1", "q1\tp0\t1"]
