@@ -63,7 +63,10 @@ class SetEncoderSettings(CrossEncoderSettings):
         duplicate: weight of the duplicate-aware task: a passage of each list is given twice, and a head of its own is
             to say which.
         rank_net: weight of RankNet on the teacher's order of each list; on the judgements where the data has no
-            teacher. With sub-topics it is novelty-aware, see `novelty_targets`.
+            teacher. With sub-topics it is novelty-aware, see `novelty_targets`, unless there is a novelty head.
+        novelty: weight of the novelty head's loss: it learns from sub-topics which passages say the same, and in use
+            takes off what others of the set say better, see `NoveltyHead`; it changes no other loss.
+        novelty_lr: the head's highest learning rate.
         settle: lists of 64 passages on which, before the first step, [INT]'s embedding alone learns to leave the
             scores of a passage as they are without the others; of a model that begins as a BERT's cross-encoder: others
             have an [INT] that has learned already, or no scores to keep.
@@ -71,11 +74,15 @@ class SetEncoderSettings(CrossEncoderSettings):
 
     duplicate: float = 1.0
     rank_net: float = 0.0
+    novelty: float = 0.0
+    novelty_lr: float = 1e-2
     settle: int = 50
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, 0, "duplicate", "rank_net", "settle")
+        check_least(self, 0, "duplicate", "rank_net", "novelty", "settle")
+        if not self.novelty_lr > 0:
+            raise InputError(f"novelty_lr must be above 0; got {self.novelty_lr!r}")
 
     @property
     def losses(self) -> tuple[str, ...]:

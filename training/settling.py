@@ -65,4 +65,4 @@ def _upset(model: SetEncoder, pairs: Sequence[tuple[str, str]], max_length: int 
 
 def _scores(model: SetEncoder, members: Sequence[Member], max_length: int | None) -> Tensor:
     places, blocks = set_blocks(model, members, batching(model), max_length)
-    return in_order([model(*blocks)], places)
+    return in_order([model.scores(model.states(*blocks).first)], places)

@@ -5,20 +5,33 @@ cross-encoders" (ECIR 2025).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from retrieval.encoders.neural.attention import attend
 
-__all__ = ["first_states", "others"]
+__all__ = ["States", "others", "set_states"]
 
 Features = Mapping[str, Tensor]
 
 
-def first_states(backbone: Any, blocks: Sequence[Features], place: int) -> list[Tensor]:
-    """The last states of the first tokens, (n, H) for each block.
+class States(NamedTuple):
+    """What passages came to, in float32.
+
+    Attributes:
+        first: (n, H) the last states of their first tokens.
+        seen: (n, H) the states that the others attended to in the layer before the last, which are of what a passage
+            says rather than of how well it answers.
+    """
+
+    first: Tensor
+    seen: Tensor
+
+
+def set_states(backbone: Any, blocks: Sequence[Features], place: int) -> States:
+    """The states of the passages of all blocks, block by block.
 
     All blocks go through a layer before any goes through the next, so that a set may be spread over blocks of passages
     of like lengths: what a block holds decides memory and time, and nothing else.
@@ -36,16 +49,19 @@ def first_states(backbone: Any, blocks: Sequence[Features], place: int) -> list[
         for block, (_, there) in zip(blocks, neighbours, strict=True)
     ]
     layers = backbone.encoder.layer
+    seen_by = min(max(1, len(layers) - 2), len(layers) - 1)  # what enters the first layer is the same of all
     for number, layer in enumerate(layers):
         attention = layer.attention.self
         marks = torch.cat([state[:, place] for state in states])
         keys, values = attention.key(marks), attention.value(marks)
+        if number == seen_by:
+            seen = marks
         is_last = number + 1 == len(layers)  # of which only the first token's state is read
         states = [
             _through(layer, state[:, :1] if is_last else state, state, mask, keys[rows], values[rows])
             for state, mask, (rows, _) in zip(states, masks, neighbours, strict=True)
         ]
-    return [state[:, 0] for state in states]
+    return States(torch.cat([state[:, 0] for state in states]).float(), seen.float())
 
 
 def others(sets: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:

@@ -12,8 +12,10 @@ from retrieval.encoders.models import model_name, snapshot
 from retrieval.encoders.neural.side import new_folder
 from retrieval.errors import InputError, ModelError
 from retrieval.rerank.neural.cross_encoder import CrossEncoder
-from retrieval.rerank.neural.interaction import first_states
+from retrieval.rerank.neural.interaction import States, set_states
+from retrieval.rerank.neural.novelty import NoveltyHead
 from retrieval.rerank.neural.pairs import in_sums, rows_of
+from retrieval.rerank.neural.set_beginning import add_mark, linear_head
 from retrieval.rerank.neural.set_layout import (
     BACKBONES,
     MARK,
@@ -35,7 +37,8 @@ class SetEncoder(nn.Module):
     A passage is read as `[CLS] [INT] query [SEP] passage [SEP]`. In every layer its tokens attend to each other and to
     the states of the other passages' [INT]; positions are counted anew in each passage, so that the order of a set
     changes no score. A passage alone is scored as by a cross-encoder to which [INT] is one more token. The score is
-    linear in the last state of [CLS]. The missing passages of a small set are not made up at random, as the paper's
+    linear in the last state of [CLS]; a model with a novelty head then takes off what others of the set say better, see
+    `NoveltyHead`. The missing passages of a small set are not made up at random, as the paper's
     code does in training: scores depend on the given set alone.
 
     Source: Schlatt et al., "Set-Encoder: permutation-invariant inter-passage attention for listwise passage re-ranking
@@ -83,6 +86,7 @@ class SetEncoder(nn.Module):
         self._padding = int(tokenizer.pad_token_id or 0)
         self.head = nn.Linear(backbone.config.hidden_size, 1, bias=bias)
         self.duplicate: nn.Linear | None = None
+        self.novelty: NoveltyHead | None = None
         self.is_unsettled = False
         self._query_length, self._document_length = query_length, document_length
         self.set_lengths()
@@ -119,6 +123,8 @@ class SetEncoder(nn.Module):
         _set(made.head, layout.heads, "linear")
         if "duplicate.weight" in layout.heads:
             _set(made.add_duplicate_head(), layout.heads, "duplicate")
+        if "novelty.weight" in layout.heads:
+            _set(made.add_novelty_head(), layout.heads, "novelty")
         return made.set_precision(precision).to(device)
 
     @classmethod
@@ -155,10 +161,10 @@ class SetEncoder(nn.Module):
             raise ModelError(f"model {name!r} is a set-encoder already", hint="train it as it is")
         given = CrossEncoder.for_training(source, name)
         backbone, tokenizer = given.model.base_model, given.tokenizer
-        known = _linear_head(given.model) if is_classifier(source) else None
+        known = linear_head(given.model) if is_classifier(source) else None
         backbone.pooler = None
         generator = torch.Generator().manual_seed(seed)
-        is_new = _add_mark(backbone, tokenizer, generator)
+        is_new = add_mark(backbone, tokenizer, generator)
         made = cls(
             backbone,
             tokenizer,
@@ -235,6 +241,13 @@ class SetEncoder(nn.Module):
             self.duplicate.to(self.head.weight.device)
         return self.duplicate
 
+    def add_novelty_head(self, seed: int = 0) -> NoveltyHead:
+        """The head that takes off a score what others of the set say better; made if it is not there."""
+        if self.novelty is None:
+            self.novelty = NoveltyHead(self.backbone.config.hidden_size, torch.Generator().manual_seed(seed))
+            self.novelty.to(self.head.weight.device)
+        return self.novelty
+
     def tokenize(self, query: str, passages: Sequence[str]) -> dict[str, Tensor]:
         """What `forward` reads, of one set, see `tokenize_members`."""
         return self.tokenize_members([(0, query, passage) for passage in passages])
@@ -275,16 +288,22 @@ class SetEncoder(nn.Module):
     def forward(self, *blocks: Mapping[str, Tensor]) -> Tensor:
         """(n,) float32 scores of the passages of all blocks, differentiable; they may be any number.
 
-        A set may be spread over several blocks, see `first_states`.
+        A set may be spread over several blocks, see `set_states`.
         """
-        return self.scores(self.states(*blocks))
+        states = self.states(*blocks)
+        scores = self.scores(states.first)
+        if self.novelty is None or not len(scores):
+            return scores
+        found: Tensor = self.novelty(states.seen, scores, torch.cat([block["sets"] for block in blocks]))
+        return found
 
-    def states(self, *blocks: Mapping[str, Tensor]) -> Tensor:
-        """(n, H) float32, the last states of [CLS]."""
+    def states(self, *blocks: Mapping[str, Tensor]) -> States:
+        """The states of the passages of all blocks; `scores` of the first ones are those without a novelty head."""
         given = [block for block in blocks if len(block["sets"])]
         if not given:
-            return self.head.weight.new_zeros((0, self.head.in_features))
-        return torch.cat(first_states(self.backbone, given, len(self._before) - 1)).float()
+            nothing = self.head.weight.new_zeros((0, self.head.in_features))
+            return States(nothing, nothing)
+        return set_states(self.backbone, given, len(self._before) - 1)
 
     def scores(self, states: Tensor) -> Tensor:
         """(n,) float32, of states (n, H)."""
@@ -311,9 +330,13 @@ class SetEncoder(nn.Module):
             InputError: something stands there already.
         """
         folder = new_folder(folder)
-        heads = {f"linear.{name}": values for name, values in self.head.state_dict().items()}
-        if self.duplicate is not None:
-            heads |= {f"duplicate.{name}": values for name, values in self.duplicate.state_dict().items()}
+        known = {"linear": self.head, "duplicate": self.duplicate, "novelty": self.novelty}
+        heads = {
+            f"{prefix}.{name}": values
+            for prefix, head in known.items()
+            if head is not None
+            for name, values in head.state_dict().items()
+        }
         layout = SetLayout(
             backbone=self.backbone,
             tokenizer=self.tokenizer,
@@ -352,38 +375,6 @@ def _token(tokenizer: Any, token: str, words: int, name: str) -> int:
     return int(number)
 
 
-def _add_mark(backbone: Any, tokenizer: Any, generator: torch.Generator) -> bool:
-    """Add [INT] if it is not there; it begins as a full stop: models are used to many of those, and read past them.
-
-    A word of its own would keep each passage busy with the marks of all others. A vocabulary without a full stop has it
-    drawn from a normal distribution with the words' mean and spread.
-    """
-    if MARK in tokenizer.get_vocab():
-        return False
-    tokenizer.add_tokens([MARK], special_tokens=True)
-    number, stop = tokenizer.get_vocab()[MARK], tokenizer.get_vocab().get(".")
-    words = backbone.get_input_embeddings().weight.detach()
-    drawn = words.mean(dim=0) + words.std(dim=0) * torch.randn(words.shape[1], generator=generator)
-    begun = drawn if stop is None else words[stop].clone()
-    if number >= len(words):
-        backbone.resize_token_embeddings(number + 1, mean_resizing=False)
-    with torch.no_grad():
-        backbone.get_input_embeddings().weight[number] = begun
-    return True
-
-
-@torch.no_grad()
-def _linear_head(model: Any) -> Tensor | None:
-    """(1, H) what a BERT's pooler and classifier say of a state, but for the tanh between them and their biases."""
-    pooler, classifier = getattr(model.base_model, "pooler", None), getattr(model, "classifier", None)
-    if pooler is None or not isinstance(classifier, nn.Linear):
-        return None
-    of_labels = classifier.weight
-    score = of_labels if len(of_labels) == 1 else of_labels[1:] - of_labels[:1]
-    found: Tensor = score @ pooler.dense.weight
-    return found
-
-
 @torch.no_grad()
 def _draw(head: nn.Linear, generator: torch.Generator, spread: float) -> None:
     head.weight.copy_(torch.randn(head.weight.shape, generator=generator) * spread)
@@ -391,5 +382,5 @@ def _draw(head: nn.Linear, generator: torch.Generator, spread: float) -> None:
         head.bias.zero_()
 
 
-def _set(head: nn.Linear, weights: Mapping[str, Tensor], prefix: str) -> None:
+def _set(head: nn.Module, weights: Mapping[str, Tensor], prefix: str) -> None:
     head.load_state_dict({name: weights[f"{prefix}.{name}"] for name in head.state_dict()})

@@ -21,7 +21,7 @@ MARK = "[INT]"
 WANTED = "a set-encoder"
 _KIND = "set-encoder"
 _HINT = "name a set-encoder; retrieval train set-encoder makes one of a BERT or an ELECTRA"
-_HEADS = ("linear.", "duplicate.")
+_HEADS = ("linear.", "duplicate.", "novelty.")
 # What these models can be beyond what is built here.
 _ONLY = {"pooling_strategy": "first", "scoring_strategy": "rank", "_bert_pool": False, "use_adapter": False}
 # Passages of a set in training, as lightning-ir wants to know; it sets no limit here.

@@ -146,7 +146,7 @@ def test_the_loss_is_that_of_each_query_s_own_set(recipe: Make) -> None:
     for place, (example, twice) in enumerate(zip(batch.examples, batch.twice, strict=True)):
         rows = [batch.rows[place], *batch.rows[10 + 3 * place : 13 + 3 * place]]
         passages = [texts[row] for row in [*rows, rows[twice]]]
-        states = made.model.states(made.model.tokenize(example.query, passages))
+        states = made.model.states(made.model.tokenize(example.query, passages)).first
         ranking.append(-made.model.scores(states)[:4].log_softmax(0)[0])
         odds = made.model.duplicates(states)
         copies = torch.tensor([place in (twice, 4) for place in range(5)])
@@ -184,7 +184,8 @@ def test_a_duplicated_passage_is_noticed_after_training(tmp_path: Path) -> None:
         passages = generator.sample(texts, 4)
         twice = generator.randrange(4)
         with torch.no_grad():
-            odds = made.model.duplicates(made.model.states(made.model.tokenize("q0x0", [*passages, passages[twice]])))
+            states = made.model.states(made.model.tokenize("q0x0", [*passages, passages[twice]]))
+            odds = made.model.duplicates(states.first)
         torch.testing.assert_close(odds[twice], odds[4], atol=1e-4, rtol=0)
         noticed += sorted(odds.topk(2).indices.tolist()) == [twice, 4]
     assert noticed >= 40
@@ -213,6 +214,30 @@ def test_of_a_subtopic_one_document_is_to_be_found(bare: Path) -> None:
         orders.append(scores.argsort(descending=True).tolist())
     assert orders[0] == [0, 1, 2, 3]
     assert orders[1] in ([0, 2, 3, 1], [1, 2, 3, 0])
+
+
+def test_a_novelty_head_learns_what_says_the_same(bare: Path, tmp_path: Path) -> None:
+    """And no score before it from sub-topics: the better of two that are alike keeps its score, the other does not."""
+    texts = ["d0x0 d0x1 d0x2", "d0x0 d0x1 d0x3", "d1x0 d1x1", "d2x0 d2x1"]
+    scores = {0: 1.0, 1: 0.9, 2: 0.8, 3: 0.2}
+    data = TrainingData(texts=texts, ids=list("abcd"), examples=[Example("q", "q0x0", (0,), (1, 2, 3), scores)])
+    settings = SetEncoderSettings(
+        batch=1, negatives_per_query=3, softmax=0.0, duplicate=0.0, kl=1.0, teacher_scale=5.0, novelty=1.0
+    )
+    subtopics = {"q": dict.fromkeys("ab", frozenset({"same"}))}
+    made = SetEncoderRecipe(make_model(bare), data, settings, subtopics)
+    train(made, replace(LEARNING, steps=300), tmp_path / "out")
+    model = SetEncoder.load(str(tmp_path / "out" / "model"), device="cpu").eval()
+    assert model.novelty is not None
+    with torch.no_grad():
+        features = model.tokenize("q0x0", texts)
+        states = model.states(features)
+        alike = model.novelty.alike(states.seen).sigmoid().fill_diagonal_(0)
+        lost = model.scores(states.first) - model(features)
+    assert alike[0, 1] > 0.5
+    assert alike[:, 2:].max() < 0.1
+    assert lost[1] > 0.3
+    assert lost[[0, 2, 3]].max() < 0.1
 
 
 def test_judgements_rank_where_no_teacher_does(recipe: Make) -> None:
@@ -244,7 +269,7 @@ def test_short_lists_that_are_filled_up_tell_the_truth(bare: Path) -> None:
     batch = made.batch(0, 0, 1)
     rows = [*batch.rows, batch.rows[batch.twice[0]]]
     assert set(rows) == {0, 1, 2}
-    states = made.model.states(made.model.tokenize("q0x0", [data.texts[row] for row in rows]))
+    states = made.model.states(made.model.tokenize("q0x0", [data.texts[row] for row in rows])).first
     odds, scores = made.model.duplicates(states), made.model.scores(states)
     copies = torch.tensor([rows.count(row) > 1 for row in rows])
     telling = torch.where(copies, 2.5 * torch.nn.functional.softplus(-odds), torch.nn.functional.softplus(odds))
@@ -286,7 +311,9 @@ def test_what_cannot_be_learned_is_refused(recipe: Make) -> None:
     """A loss without its teacher, sub-topics that change nothing, and those of other queries."""
     with pytest.raises(InputError, match="need a teacher's scores"):
         recipe(teacher=False, kl=1.0)
-    with pytest.raises(InputError, match="change RankNet's targets alone"):
+    with pytest.raises(InputError, match="nothing learns from the sub-topics"):
         recipe({"q0": {"d0": frozenset("x")}})
+    with pytest.raises(InputError, match="learns from sub-topics"):
+        recipe(novelty=1.0)
     with pytest.raises(InputError, match="of none of the training queries"):
         recipe({"other": {"d0": frozenset("x")}}, rank_net=1.0)

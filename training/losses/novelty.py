@@ -1,4 +1,4 @@
-"""Targets that let only one passage of each sub-topic be of use, and the loss of telling duplicates."""
+"""Targets that let only one passage of each sub-topic be of use, and the losses of telling what says the same."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,22 @@ from torch.nn import functional
 
 from retrieval.training.losses.scores import wide
 
-__all__ = ["duplicate_loss", "novelty_targets"]
+__all__ = ["alike_loss", "duplicate_loss", "novelty_targets"]
+
+
+def alike_loss(logits: Tensor, alike: Tensor) -> Tensor:
+    """The binary cross-entropy of which passages say the same: summed over the others of a passage, its mean over all.
+
+    Args:
+        logits: (b, n, n) the log-odds; those of a passage and itself are not read.
+        alike: (b, n, n) bool.
+
+    Returns:
+        A scalar in float32.
+    """
+    costs = functional.binary_cross_entropy_with_logits(wide(logits), alike.to(logits), reduction="none")
+    itself = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+    return costs.masked_fill(itself, 0.0).sum(dim=2).mean()
 
 
 def duplicate_loss(logits: Tensor, duplicates: Tensor) -> Tensor:

