@@ -32,22 +32,21 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_two_processes_are_launched_as_the_help_says(cli: Cli, task: Path, tmp_path: Path) -> None:
-    """And write one model, one log and the same losses as one process."""
+    """And write one model, one log and the same losses as one process; each of the two has a log of its own."""
     common = ("train", "dense", task / "data", "--model", task / "model", *SMALL, "--log-every", 1, "--hold-out", 0.1)
-    launched = ("-m", "accelerate.commands.launch", "--num_processes", 2, "--cpu", "--mixed_precision", "no")
-    plain = (
-        "--num_machines",
-        1,
-        "--dynamo_backend",
-        "no",
-        "--num_cpu_threads_per_process",
-        1,
-        "--main_process_port",
-        0,
+    launched = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, "--tee", 3, "--log-dir", tmp_path)
+    command = [sys.executable, *launched, "-m", "retrieval", *common, "--out", tmp_path / "two"]
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=ROOT,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},  # or torch looks for a second one
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
-    command = [sys.executable, *launched, *plain, "-m", "retrieval", *common, "--out", tmp_path / "two"]
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
+    assert {path.parent.name for path in tmp_path.glob("*/attempt_0/*/stderr.log")} == {"0", "1"}
     one = cli(*common, "--out", tmp_path / "one")
     assert one.code == 0, one.err
     logs = [
