@@ -6,13 +6,14 @@
 
 `plant` writes a folder in BEIR's layout of a run's candidates. The first relevant ones of each query and as many of the
 first others get copies, which lightly differ in their words and stand behind them in `run.trec`. All other candidates
-are edited as lightly, so that a model tells a copy by what it is like, not by its edits, and having copies says nothing
+are edited as lightly, so that a model tells a copy by what it is like, not by its edits, and having copies says little
 of relevance. A relevant passage and its copies are a sub-topic (`subtopics.qrels`, as TREC's diversity tasks write
 them), and each other relevant passage is one by itself. Copies are not judged in `qrels/`, so that training may draw
 them as negatives, which the sub-topics then tell apart:
 
     retrieval train set-encoder learn --split train --model MODEL --out DIR --negatives learn/run.trec
-        --teacher-run learn/run.trec --softmax 0 --rank-net 1 --novelty 1 --subtopics learn/subtopics.qrels
+        --negatives-depth 200 --negatives-per-query 63 --batch 4 --teacher-run learn/run.trec --softmax 0 --duplicate 0
+        --rank-net 1 --novelty 1 --subtopics learn/subtopics.qrels
 
 With `--lists` the candidates are those of training data with a teacher's scores, as `questions.py` writes it: any may
 get copies, which score as much in `run.trec` and are a sub-topic with it, and nothing need be judged.
@@ -49,6 +50,7 @@ from retrieval.training.subtopics import Subtopics, read_subtopics
 SUBTOPICS, RUN = "subtopics.qrels", "run.trec"
 _HEADER = "query-id\tcorpus-id\tscore\n"
 _FIRST = 10
+_COPY = "~"  # as `planted` names copies: QUERY~DOCUMENT~NUMBER
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
@@ -98,6 +100,8 @@ def of_folder(options: argparse.Namespace) -> Candidates:
     collection = load_collection(options.data, options.split, on_error="skip")
     found = read_run(options.run or options.data / "runs" / f"{options.split}.BM25.trec", collection.qrels)
     run = {query.id: dict(list(found.get(query.id, {}).items())[: options.depth]) for query in collection.queries}
+    if marked := sorted(one for hits in run.values() for one in hits if _COPY in one):
+        sys.exit(f"{options.data}: {marked[0]}: ids with {_COPY} are those of copies here")
     relevant = {
         query: [one for one in hits if collection.qrels[query].get(one, 0) >= options.least]
         for query, hits in run.items()
@@ -141,7 +145,7 @@ def write_planted(options: argparse.Namespace) -> str:
     for query, hits in given.run.items():
         # The copies are this query's own: of a passage that two queries get, each edits another.
         ranked, of = planted(list(hits), given.sources[query], copies=options.copies)
-        names = {copy: f"{query}~{copy}" for copy in of}
+        names = {copy: f"{query}{_COPY}{copy}" for copy in of}
         texts |= {names[copy]: edited(given.texts[one], random, options.edits) for copy, one in of.items()}
         made[query] = {
             names.get(one, one): hits[of.get(one, one)] if options.lists else float(len(ranked) - rank)
@@ -168,7 +172,7 @@ def _write(
         f"{query}\t{document}\t{grade}\n"
         for query, grades in given.qrels.items()
         for document, grade in grades.items()
-        if document in there
+        if document in run.get(query, ())
     ]
     (options.out / "qrels" / f"{options.split}.tsv").write_text(_HEADER + "".join(judged))
     (options.out / RUN).write_text(format_run(run, "planted"))
@@ -177,14 +181,14 @@ def _write(
 
 def source_of(document: str) -> str:
     """What a copy was made of, by the id that `plant` gave it; what is no copy itself."""
-    return document.rsplit("~", 2)[-2] if "~" in document else document
+    return document.rsplit(_COPY, 2)[-2] if _COPY in document else document
 
 
 def values_of(run: Run, subtopics: Subtopics, collection: Collection) -> dict[str, dict[str, float]]:
     """Query → measure → value."""
     qrels = {query: dict(grades) for query, grades in collection.qrels.items()}
-    for query, about in subtopics.items():
-        qrels[query] |= {one: qrels[query].get(source_of(one), 0) for one in about}
+    for query in qrels.keys() & run.keys():
+        qrels[query] |= {one: qrels[query].get(source_of(one), 0) for one in run[query]}
     ndcg = measure(qrels, run, parse_measures(["nDCG@10"]))[1]
     return {
         query: {
