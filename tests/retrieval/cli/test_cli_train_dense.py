@@ -35,7 +35,7 @@ def test_two_processes_are_launched_as_the_help_says(cli: Cli, task: Path, tmp_p
     """And write one model, one log and the same losses as one process; each of the two has a log of its own."""
     common = ("train", "dense", task / "data", "--model", task / "model", *SMALL, "--log-every", 1, "--hold-out", 0.1)
     launched = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, "--tee", 3, "--log-dir", tmp_path)
-    command = [sys.executable, *launched, "-m", "retrieval", *common, "--out", tmp_path / "two"]
+    command = [sys.executable, *launched, "-m", "--", "retrieval", *common, "--out", tmp_path / "two"]
     done = subprocess.run(
         list(map(str, command)),
         cwd=ROOT,
