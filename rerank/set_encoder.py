@@ -189,7 +189,8 @@ def score_sets(
             scores = _scores(model, members, batching, max_length)
             start = 0
             for place, rows in window:
-                found[place][list(rows)] = scores[start : start + len(rows)]
+                same = _first_of_equal([lists[place][row] for row in rows])
+                found[place][rows] = scores[start : start + len(rows)][same]
                 start += len(rows)
             on_batch(len(members))
     if not all(np.isfinite(scores).all() for scores in found):
@@ -225,8 +226,11 @@ def _scores(model: "SetEncoder", members: list["Member"], batching: Batching, ma
     return scores[np.argsort(places)]
 
 
-def _parts(lists: Sequence[Sequence[str]], at_once: int) -> list[tuple[int, range]]:
-    """Place of a list, and rows of it that see each other."""
+def _parts(lists: Sequence[Sequence[str]], at_once: int) -> list[tuple[int, list[int]]]:
+    """Place of a list, and rows of it that see each other.
+
+    They stand in the order of their texts, so that whatever order they came in, rounding is the same as well.
+    """
     parts = []
     for place, passages in enumerate(lists):
         count = -(-len(passages) // at_once)
@@ -237,11 +241,19 @@ def _parts(lists: Sequence[Sequence[str]], at_once: int) -> list[tuple[int, rang
                 at_once,
                 count,
             )
-        parts += [(place, range(first, len(passages), count)) for first in range(count)]
+        parts += [
+            (place, sorted(range(first, len(passages), count), key=passages.__getitem__)) for first in range(count)
+        ]
     return parts
 
 
-def _characters(part: tuple[int, range], queries: Sequence[str], lists: Sequence[Sequence[str]]) -> int:
+def _first_of_equal(passages: Sequence[str]) -> list[int]:
+    """Where each passage stands first, whose score it gets: of copies, rounding makes different ones."""
+    firsts: dict[str, int] = {}
+    return [firsts.setdefault(passage, place) for place, passage in enumerate(passages)]
+
+
+def _characters(part: tuple[int, list[int]], queries: Sequence[str], lists: Sequence[Sequence[str]]) -> int:
     place, rows = part
     return sum(len(queries[place]) + len(lists[place][row]) for row in rows)
 

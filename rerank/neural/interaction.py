@@ -22,8 +22,8 @@ class States(NamedTuple):
 
     Attributes:
         first: (n, H) the last states of their first tokens.
-        seen: (n, H) the states that the others attended to in the layer before the last, which are of what a passage
-            says rather than of how well it answers.
+        seen: (n, H) the states that the others attended to in the layer before the last (of two layers in the last),
+            which are of what a passage says rather than of how well it answers.
     """
 
     first: Tensor

@@ -17,7 +17,7 @@ __all__ = ["NoveltyHead"]
 _SIZE = 128  # of the space in which passages that say the same are near each other
 _ALPHA = 0.5  # of α-nDCG, as it is mostly measured
 # Scores that are much less apart than this count as equal, half of each being before the other: so copies that are the
-# same to the letter have the same score, and rounding moves none.
+# same to the letter have the same score, whatever rounding makes of it.
 _TIE = 0.05
 
 
@@ -26,16 +26,13 @@ class NoveltyHead(nn.Module):
 
     Args:
         size: H, of a state.
-        generator: what draws its weights; None leaves them for `load_state_dict`.
+        generator: what draws its weights.
     """
 
-    def __init__(self, size: int, generator: torch.Generator | None = None) -> None:
+    def __init__(self, size: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(_SIZE, size))
+        self.weight = nn.Parameter(torch.randn(_SIZE, size, generator=generator) / _SIZE**0.5)
         self.bias = nn.Parameter(torch.zeros(1))
-        if generator is not None:
-            with torch.no_grad():
-                self.weight.copy_(torch.randn(_SIZE, size, generator=generator) / _SIZE**0.5)
 
     def alike(self, states: Tensor) -> Tensor:
         """(..., n, n) float32, the log-odds that two passages of states (..., n, H) say the same."""
@@ -48,10 +45,16 @@ class NoveltyHead(nn.Module):
 
         Args:
             states: (n, H).
-            scores: (n,) float32.
+            scores: (n,) float32, which stand for logarithms of relevance.
             sets: (n,) the number of each passage's set.
         """
-        ahead = torch.sigmoid((scores - scores[:, None]) / _TIE)
-        others = (sets == sets[:, None]) & ~torch.eye(len(sets), dtype=torch.bool, device=sets.device)
-        before = (self.alike(states).sigmoid() * ahead * others).sum(dim=1)
+        before = torch.zeros_like(scores)
+        for number in torch.unique(sets):
+            rows = (sets == number).nonzero()[:, 0]
+            before[rows] = self._before(states[rows], scores[rows])
         return scores + log(1 - _ALPHA) * before
+
+    def _before(self, states: Tensor, scores: Tensor) -> Tensor:
+        """(n,) how many passages of a set say what a passage says, and score higher."""
+        ahead = torch.sigmoid((scores - scores[:, None]) / _TIE)
+        return (self.alike(states).sigmoid() * ahead).fill_diagonal_(0.0).sum(dim=1)

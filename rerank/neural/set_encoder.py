@@ -120,11 +120,10 @@ class SetEncoder(nn.Module):
             document_length=layout.document_length,
             revision=revision,
         )
-        _set(made.head, layout.heads, "linear")
-        if "duplicate.weight" in layout.heads:
-            _set(made.add_duplicate_head(), layout.heads, "duplicate")
-        if "novelty.weight" in layout.heads:
-            _set(made.add_novelty_head(), layout.heads, "novelty")
+        _set(made.head, layout.heads, "linear", name)
+        for prefix, add in (("duplicate", made.add_duplicate_head), ("novelty", made.add_novelty_head)):
+            if any(key.startswith(f"{prefix}.") for key in layout.heads):
+                _set(add(), layout.heads, prefix, name)
         return made.set_precision(precision).to(device)
 
     @classmethod
@@ -242,7 +241,13 @@ class SetEncoder(nn.Module):
         return self.duplicate
 
     def add_novelty_head(self, seed: int = 0) -> NoveltyHead:
-        """The head that takes off a score what others of the set say better; made if it is not there."""
+        """The head that takes off a score what others of the set say better; made if it is not there.
+
+        Raises:
+            ModelError: the model has one layer, and so no state that others see and that knows of its passage.
+        """
+        if self.backbone.config.num_hidden_layers < 2:
+            raise ModelError(f"model {self.name!r} has one layer; a novelty head needs two at least")
         if self.novelty is None:
             self.novelty = NoveltyHead(self.backbone.config.hidden_size, torch.Generator().manual_seed(seed))
             self.novelty.to(self.head.weight.device)
@@ -324,7 +329,7 @@ class SetEncoder(nn.Module):
         return found[:, 0].float()
 
     def save(self, folder: str | Path) -> None:
-        """Write what `load` and lightning-ir read; in safetensors.
+        """Write what `load` and lightning-ir read, which passes over a novelty head; in safetensors.
 
         Raises:
             InputError: something stands there already.
@@ -382,5 +387,11 @@ def _draw(head: nn.Linear, generator: torch.Generator, spread: float) -> None:
         head.bias.zero_()
 
 
-def _set(head: nn.Module, weights: Mapping[str, Tensor], prefix: str) -> None:
-    head.load_state_dict({name: weights[f"{prefix}.{name}"] for name in head.state_dict()})
+def _set(head: nn.Module, weights: Mapping[str, Tensor], prefix: str, name: str) -> None:
+    """Give a head its weights, which must fit."""
+    own = {key.removeprefix(f"{prefix}."): values for key, values in weights.items() if key.startswith(f"{prefix}.")}
+    try:
+        head.load_state_dict(own)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ModelError(f"model {name!r} is not whole: its head {prefix!r} does not fit ({reason})") from error

@@ -45,7 +45,7 @@ def learn_ranker(
         optimising: the trainer's; where dev data is given and no steps between evaluations, each epoch ends with one.
         out: where the model goes, with its log and checkpoints.
         depth: hits of a run that are reranked.
-        subtopics: for a set-encoder, judgements as `read_subtopics` reads them, which make RankNet novelty-aware.
+        subtopics: for a set-encoder, what `read_subtopics` reads; it teaches a novelty head, or else RankNet.
         restart: begin anew where an interrupted run stands.
         progress: told of steps.
 

@@ -58,6 +58,20 @@ def test_a_set_may_be_larger_than_any_batch(folder: Path) -> None:
     np.testing.assert_allclose(backwards, large, atol=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_order_of_many_alike_changes_no_score(folder: Path, precision: str) -> None:
+    """With a novelty head either, which makes much of small differences: rounding is the same in any order."""
+    model = SetEncoder.load(str(folder))
+    model.add_novelty_head()
+    model.save(folder.parent / "novel")
+    made = scorer(folder.parent / "novel", precision=precision, batch_tokens=400)
+    passages = [*many(80), *many(5) * 10]
+    order = np.random.default_rng(1).permutation(len(passages))
+    found = made.scores("solar wind", passages)
+    np.testing.assert_allclose(made.scores("solar wind", [passages[row] for row in order]), found[order], atol=1e-5)
+    assert np.abs(found - scorer(folder, precision=precision).scores("solar wind", passages)).max() > 0.5
+
+
 def test_a_set_of_too_many_is_dealt_out_and_said_so(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In turns; as few sets as can hold it."""
     passages = many(7)

@@ -51,6 +51,11 @@ def recipe(collection: Path, run: Path, bare: Path) -> Make:
     return make
 
 
+def about_one(data: TrainingData, example: Example) -> dict[str, frozenset[str]]:
+    """All documents of an example are of one sub-topic."""
+    return {data.ids[row]: frozenset("x") for row in (*example.positives, *example.negatives)}
+
+
 def told(out: Path, name: str) -> list[float]:
     return [line[name] for line in read_log(out / "log.jsonl") if name in line]
 
@@ -240,6 +245,25 @@ def test_a_novelty_head_learns_what_says_the_same(bare: Path, tmp_path: Path) ->
     assert lost[[0, 2, 3]].max() < 0.1
 
 
+def test_a_model_with_a_novelty_head_counts_novelty_once(
+    collection: Path, run: Path, bare: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RankNet wants the teacher's order then; and that the head stays as it is while the encoder learns is said."""
+    model = make_model(bare)
+    data = read_training_data(Sources(data=[collection], negatives=[run], teacher=[run]))
+    subtopics = {example.id: about_one(data, example) for example in data.examples}
+    settings = replace(METHOD, rank_net=1.0, softmax=0.0, duplicate=0.0)
+    losses = []
+    for head, about in ((False, None), (False, subtopics), (True, subtopics)):
+        if head:
+            model.add_novelty_head()
+        made = SetEncoderRecipe(model.eval(), data, settings, about)
+        losses.append(made.loss(made.batch(0, 0, 1), 0).total.item())
+    assert losses[1] != pytest.approx(losses[0], abs=1e-3)
+    assert losses[2] == pytest.approx(losses[0], abs=1e-6)
+    assert "has a novelty head, which stays as it is" in caplog.text
+
+
 def test_judgements_rank_where_no_teacher_does(recipe: Make) -> None:
     """The positive before the rest."""
     made = recipe(teacher=False, softmax=0.0, duplicate=0.0, rank_net=1.0)
@@ -284,8 +308,9 @@ def test_a_run_goes_on_only_with_the_same_settings(recipe: Make, collection: Pat
     """Sub-topics decide, too; of several processes all have the same batch, with the same documents twice."""
     settings = recipe(rank_net=1.0).settings()
     assert settings == recipe(rank_net=1.0).settings()
-    query = recipe().batch(0, 0, 1).examples[0].id
-    assert settings != recipe({query: {"d0": frozenset("x")}}, rank_net=1.0).settings()
+    made = recipe()
+    example = made.batch(0, 0, 1).examples[0]
+    assert settings != recipe({example.id: about_one(made._data, example)}, rank_net=1.0).settings()
     one, two = (recipe().batch(0, rank, 2) for rank in (0, 1))
     assert [example.id for example in one.examples] == [example.id for example in two.examples]
     assert one.twice == two.twice
@@ -315,5 +340,7 @@ def test_what_cannot_be_learned_is_refused(recipe: Make) -> None:
         recipe({"q0": {"d0": frozenset("x")}})
     with pytest.raises(InputError, match="learns from sub-topics"):
         recipe(novelty=1.0)
+    with pytest.raises(InputError, match="no two documents of a training query"):
+        recipe({"q0": {"d0": frozenset("x"), "d1": frozenset("y")}}, novelty=1.0)
     with pytest.raises(InputError, match="of none of the training queries"):
         recipe({"other": {"d0": frozenset("x")}}, rank_net=1.0)

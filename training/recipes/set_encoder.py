@@ -6,6 +6,7 @@ Source: Schlatt et al., "Set-Encoder: permutation-invariant inter-passage attent
 cross-encoders" (ECIR 2025).
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -23,7 +24,7 @@ from retrieval.rerank.neural.interaction import States
 from retrieval.rerank.neural.set_encoder import Member, SetEncoder
 from retrieval.rerank.set_encoder import score_sets, set_blocks
 from retrieval.training.batches import Batch, Draw, draw
-from retrieval.training.data import TrainingData
+from retrieval.training.data import Example, TrainingData
 from retrieval.training.gathering import gathered, processes, shares
 from retrieval.training.losses.contrastive import contrastive
 from retrieval.training.losses.novelty import alike_loss, duplicate_loss, novelty_targets
@@ -36,6 +37,8 @@ from retrieval.training.settling import settle
 from retrieval.training.subtopics import Subtopics
 
 __all__ = ["SetEncoderRecipe", "score_lists"]
+
+_LOG = logging.getLogger("retrieval")
 
 # What the random numbers of a step are for, beside those of `batches`.
 _TWICE = 2
@@ -54,7 +57,7 @@ class SetEncoderRecipe(CrossEncoderRecipe):
     """Training of a set-encoder on data.
 
     The copy of a passage is told by its head alone; it takes no part in the other losses. So is what says the same told
-    by the novelty head alone: all other losses are of the scores before it.
+    by the novelty head alone: all other losses are of the scores before it, though the encoder learns from it as well.
 
     Args:
         model: what learns; it gets a head for duplicates if it has none.
@@ -65,7 +68,9 @@ class SetEncoderRecipe(CrossEncoderRecipe):
 
     Raises:
         InputError: a loss needs a teacher's scores, and the data has none; sub-topics without a novelty head and
-            without RankNet, a novelty head without sub-topics, or these are of none of the data's queries.
+            without RankNet, a novelty head without sub-topics, or these are of none of the data's queries, or tell no
+            two documents of a query apart from the rest.
+        ModelError: see `SetEncoder.add_novelty_head`.
     """
 
     model: SetEncoder  # type: ignore[assignment] # which is called otherwise, and here alone
@@ -86,6 +91,13 @@ class SetEncoderRecipe(CrossEncoderRecipe):
             raise InputError("nothing learns from the sub-topics", hint="give a weight: --novelty 1, or --rank-net 1")
         if subtopics is not None and not any(example.id in subtopics for example in data.examples):
             raise InputError("the sub-topics are of none of the training queries")
+        if subtopics is not None and not any(_has_two(example, data.ids, subtopics) for example in data.examples):
+            raise InputError(
+                "no two documents of a training query are of one sub-topic, so there is nothing to learn from them",
+                hint="its positives and negatives are its documents: give more with --negatives",
+            )
+        if model.novelty is not None and not settings.novelty:
+            _LOG.warning("%s has a novelty head, which stays as it is while the encoder learns: --novelty", model.name)
         if settings.duplicate:
             model.add_duplicate_head(settings.seed)
         if settings.novelty:
@@ -165,7 +177,7 @@ class SetEncoderRecipe(CrossEncoderRecipe):
     def _targets(self, batch: SetBatch, scores: Tensor, teacher: Tensor) -> Tensor:
         """(b, n) RankNet's: the teacher's scores, or the judgements; of sub-topics without a head only the best."""
         wanted = teacher if self._is_ranked else _judged(batch).to(scores.device)
-        if not self._subtopics or self._settings.novelty:
+        if not self._subtopics or self.model.novelty is not None:
             return wanted
         return novelty_targets(scores, wanted, self._members(batch).to(scores.device))
 
@@ -215,6 +227,13 @@ def _judged(batch: Batch) -> Tensor:
             for example, own in zip(batch.examples, _rows(batch).tolist(), strict=True)
         ]
     )
+
+
+def _has_two(example: Example, ids: Sequence[str], subtopics: Subtopics) -> bool:
+    """Whether two of an example's documents are of one sub-topic."""
+    about = subtopics.get(example.id, {})
+    found = [one for row in (*example.positives, *example.negatives) for one in about.get(ids[row], ())]
+    return len(set(found)) < len(found)
 
 
 def _twice(batch: SetBatch) -> Tensor:

@@ -34,7 +34,7 @@ SubtopicsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Lines of query, sub-topic, document and grade, as TREC's: RankNet then becomes novelty-aware.",
+        help="Lines of query, sub-topic, document and grade, as TREC's: they teach --novelty, or else RankNet.",
     ),
 ]
 

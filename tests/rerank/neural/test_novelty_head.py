@@ -15,8 +15,9 @@ ONE_SET = torch.zeros(4, dtype=torch.int64)
 @pytest.fixture
 def head() -> NoveltyHead:
     """Says of states that are the same that they say the same, and of those that are 9 apart that they do not."""
-    made = NoveltyHead(4)
+    made = NoveltyHead(4, torch.Generator())
     with torch.no_grad():
+        made.weight.zero_()
         made.weight[:4] = torch.eye(4)
         made.bias.fill_(20.0)
     return made

@@ -289,6 +289,29 @@ def test_models_of_another_kind_are_refused(make_cross: Callable[..., Path], tin
         SetEncoder.load(str(bare))
 
 
+def test_heads_that_do_not_fit_are_refused(make: Make, tmp_path: Path) -> None:
+    """A weight that is missing or of another shape; a model of one layer has nothing that a novelty head could read."""
+    from safetensors.torch import load_file, save_file
+
+    model = make()
+    model.add_novelty_head()
+    model.save(tmp_path / "whole")
+    weights = load_file(tmp_path / "whole" / "model.safetensors")
+    for number, changed in enumerate(
+        (
+            {name: values for name, values in weights.items() if name != "novelty.bias"},
+            weights | {"novelty.weight": torch.zeros(3, 3)},
+            weights | {"duplicate.bias": torch.zeros(1)},
+        )
+    ):
+        save_file(changed, tmp_path / "whole" / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ModelError, match=r"its head '(novelty|duplicate)' does not fit") as caught:
+            SetEncoder.load(str(tmp_path / "whole"))
+        assert ("novelty", "novelty", "duplicate")[number] in str(caught.value)
+    with pytest.raises(ModelError, match="has one layer"):
+        make(num_hidden_layers=1).add_novelty_head()
+
+
 def test_only_bert_and_electra_become_set_encoders(tmp_path: Path) -> None:
     """Another encoder is named as what it is."""
     import transformers
