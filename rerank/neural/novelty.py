@@ -18,7 +18,7 @@ _SIZE = 128  # of the space in which passages that say the same are near each ot
 _ALPHA = 0.5  # of α-nDCG, as it is mostly measured
 # Scores that are much less apart than this count as equal, half of each being before the other: so copies that are the
 # same to the letter have the same score, whatever rounding makes of it.
-_TIE = 0.05
+_TIE = 0.01
 
 
 class NoveltyHead(nn.Module):

@@ -34,11 +34,11 @@ def test_equal_ones_share_the_loss(head: NoveltyHead) -> None:
     """Half of each is before the other; nearly equal ones nearly so, that rounding may not decide."""
     states, scores = torch.stack([SAME, SAME]), torch.tensor([1.0, 1.0])
     torch.testing.assert_close(head(states, scores, ONE_SET[:2]), scores - log(2) / 2, atol=1e-5, rtol=0)
-    moved = head(states, scores + torch.tensor([0.0, 1e-6]), ONE_SET[:2])
+    moved = head(states, scores + torch.tensor([0.0, 2e-7]), ONE_SET[:2])
     torch.testing.assert_close(moved, scores - log(2) / 2, atol=1e-5, rtol=0)
-    before = 1 / (1 + exp(-0.1 / 0.05))
-    found = head(states, torch.tensor([1.0, 1.1]), ONE_SET[:2])
-    assert found.tolist() == pytest.approx([1 - log(2) * before, 1.1 - log(2) * (1 - before)], abs=1e-5)
+    before = 1 / (1 + exp(-0.02 / 0.01))
+    found = head(states, torch.tensor([1.0, 1.02]), ONE_SET[:2])
+    assert found.tolist() == pytest.approx([1 - log(2) * before, 1.02 - log(2) * (1 - before)], abs=1e-5)
 
 
 def test_passages_of_other_sets_take_nothing(head: NoveltyHead) -> None:
