@@ -85,17 +85,7 @@ class SetEncoderRecipe(CrossEncoderRecipe):
         *,
         progress: Progress = silent,
     ) -> None:
-        if subtopics is None and settings.novelty:
-            raise InputError("the novelty head learns from sub-topics", hint="give them: --subtopics FILE")
-        if subtopics is not None and not (settings.novelty or settings.rank_net):
-            raise InputError("nothing learns from the sub-topics", hint="give a weight: --novelty 1, or --rank-net 1")
-        if subtopics is not None and not any(example.id in subtopics for example in data.examples):
-            raise InputError("the sub-topics are of none of the training queries")
-        if subtopics is not None and not any(_has_two(example, data.ids, subtopics) for example in data.examples):
-            raise InputError(
-                "no two documents of a training query are of one sub-topic, so there is nothing to learn from them",
-                hint="its positives and negatives are its documents: give more with --negatives",
-            )
+        _check_subtopics(data, settings, subtopics)
         if model.novelty is not None and not settings.novelty:
             _LOG.warning("%s has a novelty head, which stays as it is while the encoder learns: --novelty", model.name)
         if settings.duplicate:
@@ -227,6 +217,23 @@ def _judged(batch: Batch) -> Tensor:
             for example, own in zip(batch.examples, _rows(batch).tolist(), strict=True)
         ]
     )
+
+
+def _check_subtopics(data: TrainingData, settings: SetEncoderSettings, subtopics: Subtopics | None) -> None:
+    """Sub-topics and what learns from them go together, and there is something to learn."""
+    if subtopics is None:
+        if settings.novelty:
+            raise InputError("the novelty head learns from sub-topics", hint="give them: --subtopics FILE")
+        return
+    if not (settings.novelty or settings.rank_net):
+        raise InputError("nothing learns from the sub-topics", hint="give a weight: --novelty 1, or --rank-net 1")
+    if not any(example.id in subtopics for example in data.examples):
+        raise InputError("the sub-topics are of none of the training queries")
+    if not any(_has_two(example, data.ids, subtopics) for example in data.examples):
+        raise InputError(
+            "no two documents of a training query are of one sub-topic, so there is nothing to learn from them",
+            hint="its positives and negatives are its documents: give more with --negatives",
+        )
 
 
 def _has_two(example: Example, ids: Sequence[str], subtopics: Subtopics) -> bool:
