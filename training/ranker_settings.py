@@ -64,8 +64,8 @@ class SetEncoderSettings(CrossEncoderSettings):
             to say which.
         rank_net: weight of RankNet on the teacher's order of each list; on the judgements where the data has no
             teacher. With sub-topics it is novelty-aware, see `novelty_targets`, unless there is a novelty head.
-        novelty: weight of the novelty head's loss: it learns from sub-topics which passages say the same, and in use
-            takes off what others of the set say better, see `NoveltyHead`; it is part of no other loss.
+        novelty: weight of the novelty head's loss: the head learns from sub-topics which passages say the same, and in
+            use takes off a passage's score what others of the set say better; it is part of no other loss.
         novelty_lr: the head's highest learning rate.
         settle: lists of 64 passages on which, before the first step, [INT]'s embedding alone learns to leave the
             scores of a passage as they are without the others; of a model that begins as a BERT's cross-encoder: others
