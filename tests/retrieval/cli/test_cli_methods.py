@@ -1,5 +1,6 @@
 """`retrieval train` for dense encoders and cross-encoders, and what they are for, end to end on a tiny task."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -118,14 +119,18 @@ def test_a_reranker_is_trained_and_reranks(cli: Cli, task: Path, kind: str) -> N
 
 
 def test_subtopics_make_a_set_encoder_novelty_aware(cli: Cli, task: Path) -> None:
-    """Where RankNet has a weight; a cross-encoder has no use for them."""
+    """Where RankNet has a weight, or a novelty head; a cross-encoder has no use for them."""
     path = task / "subtopics.qrels"
-    queries = (task / "run.trec").read_text().split()[0]
-    path.write_text(f"{queries} 1 d0 1\n")
+    hits = [line.split() for line in (task / "run.trec").read_text().splitlines()]
+    path.write_text("".join(f"{query} 1 {document} 1\n" for query, _, document, *_ in hits))
     common = (task / "data", "--model", task / "dense", *SMALL, "--pair-length", 16, "--subtopics", path)
     common = (*common, "--negatives", task / "run.trec")
     trained = cli("train", "set-encoder", *common, "--out", task / "novel", "--rank-net", 1, "--softmax", 0)
     assert trained.code == 0, trained.err
+    headed = cli("train", "set-encoder", *common, "--out", task / "headed", "--novelty", 1)
+    assert headed.code == 0, headed.err
+    losses = [json.loads(line) for line in (task / "headed" / "log.jsonl").read_text().splitlines()]
+    assert all(line["novelty"] > 0 for line in losses if "loss" in line)
     without = cli("train", "set-encoder", *common, "--out", task / "none")
     assert (without.code, "--rank-net 1" in without.err) == (2, True)
     path.write_text("1 2 3\n")
