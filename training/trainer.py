@@ -30,8 +30,8 @@ __all__ = ["Outcome", "learning_rate", "train"]
 
 Evaluate = Callable[[], float]
 
-# Ends of names of parameters that decay would only harm.
 _KEPT_SECONDS = 60.0  # after which a checkpoint is due, however few steps there were
+# Ends of names of parameters that decay would only harm.
 _NO_DECAY = ("bias", "LayerNorm.weight", "layer_norm.weight", "norm.weight")
 
 
