@@ -58,7 +58,7 @@ def test_planting_and_measuring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From a collection to a table: copies are no judged documents, and the run that repeats itself is not ideal."""
-    data, out = write_collection(tmp_path / "data"), tmp_path / "planted"
+    data, out = write_collection(tmp_path / "data", depth=6), tmp_path / "planted"
 
     def run(*arguments: object) -> None:
         monkeypatch.setattr(sys, "argv", ["novelty.py", *map(str, arguments)])
@@ -66,18 +66,18 @@ def test_planting_and_measuring(
 
     run("plant", "--data", data, "--split", "small", "--sources", 1, "--out", out)
     subtopics = read_subtopics(out / novelty.SUBTOPICS)
-    assert subtopics["q1"] == dict.fromkeys(["d7", "q1~d7~1", "q1~d7~2"], frozenset({"d7"}))
+    assert subtopics["q1"] == dict.fromkeys(["d5", "q1~d5~1", "q1~d5~2"], frozenset({"d5"}))
     texts, given = (
         {one["_id"]: one["text"] for one in map(json.loads, (folder / "corpus.jsonl").read_text().splitlines())}
         for folder in (out, data)
     )
     copies = [document for document in texts if document != novelty.source_of(document)]
     assert {*copies} == {
-        f"q{query}~{source}~{copy}" for query in range(3) for source in ("d0", "d7") for copy in (1, 2)
+        f"q{query}~{source}~{copy}" for query in range(3) for source in ("d0", "d5") for copy in (1, 2)
     }
     # Every text is edited, and every copy by itself.
     assert not [text for text in texts.values() if len(text.split()) > 2 and text in given.values()]
-    assert len({texts["d7"], texts["q1~d7~1"], texts["q1~d7~2"]}) == 3
+    assert len({texts["d5"], texts["q1~d5~1"], texts["q1~d5~2"]}) == 3
     assert "~" not in (out / "qrels" / "small.tsv").read_text()
     figures = tmp_path / "figures.json"
     model = write_cross_encoder(tmp_path / "cross")
@@ -87,8 +87,9 @@ def test_planting_and_measuring(
     assert list(systems) == ["the run", "one", "alone"]
     assert systems["one"]["queries"] == systems["alone"]["queries"]  # it reads pairs anyway
     values = systems["the run"]["queries"]["q0"]
-    assert values["alpha-nDCG@10"] == pytest.approx(1 / log2(11) / (1 + 0.5 / log2(3) + 0.25 / log2(4)))
-    assert values["repeats@10"] == 2
+    gains = [1 / log2(9), 0.5 / log2(10), 0.25 / log2(11)]
+    assert values["alpha-nDCG@10"] == pytest.approx(sum(gains) / (1 + 0.5 / log2(3) + 0.25 / log2(4)))
+    assert values["repeats@10"] == 4
     assert "alpha-nDCG@10" in capsys.readouterr().out
 
 
