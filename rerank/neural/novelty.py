@@ -11,14 +11,15 @@ from math import log
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 __all__ = ["NoveltyHead"]
 
 _SIZE = 128  # of the space in which passages that say the same are near each other
 _ALPHA = 0.5  # of α-nDCG, as it is mostly measured
-# Scores that are much less apart than this count as equal, half of each being before the other: so copies that are the
-# same to the letter have the same score, whatever rounding makes of it.
-_TIE = 0.01
+# Scores that are much less apart than this count as equal, half of each being before the other; what is less than
+# _NOTHING apart is rounding, so that copies that are the same to the letter have the same score.
+_TIE, _NOTHING = 0.01, 1e-4
 
 
 class NoveltyHead(nn.Module):
@@ -56,5 +57,5 @@ class NoveltyHead(nn.Module):
 
     def _before(self, states: Tensor, scores: Tensor) -> Tensor:
         """(n,) how many passages of a set say what a passage says, and score higher."""
-        ahead = torch.sigmoid((scores - scores[:, None]) / _TIE)
+        ahead = torch.sigmoid(functional.softshrink(scores - scores[:, None], _NOTHING) / _TIE)
         return (self.alike(states).sigmoid() * ahead).fill_diagonal_(0.0).sum(dim=1)

@@ -31,12 +31,12 @@ def test_each_passage_before_it_halves_what_is_left(head: NoveltyHead) -> None:
 
 
 def test_equal_ones_share_the_loss(head: NoveltyHead) -> None:
-    """Half of each is before the other; nearly equal ones nearly so, that rounding may not decide."""
+    """Half of each is before the other, what rounding makes of them being nothing; nearly equal ones nearly so."""
     states, scores = torch.stack([SAME, SAME]), torch.tensor([1.0, 1.0])
     torch.testing.assert_close(head(states, scores, ONE_SET[:2]), scores - log(2) / 2, atol=1e-5, rtol=0)
-    moved = head(states, scores + torch.tensor([0.0, 2e-7]), ONE_SET[:2])
+    moved = head(states, scores + torch.tensor([0.0, 5e-6]), ONE_SET[:2])
     torch.testing.assert_close(moved, scores - log(2) / 2, atol=1e-5, rtol=0)
-    before = 1 / (1 + exp(-0.02 / 0.01))
+    before = 1 / (1 + exp(-(0.02 - 1e-4) / 0.01))
     found = head(states, torch.tensor([1.0, 1.02]), ONE_SET[:2])
     assert found.tolist() == pytest.approx([1 - log(2) * before, 1.02 - log(2) * (1 - before)], abs=1e-5)
 
