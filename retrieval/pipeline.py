@@ -23,10 +23,11 @@ from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index
 from retrieval.protocols import CalibratedReranker, Encoder, HasModel, SparseEncoder
 from retrieval.rerank.loading import load_reranker
-from retrieval.rerank.router_files import ExpertsManifest, RouterManifest, SystemsManifest
 from retrieval.reranking import RERANK, Reranking, checked, rerank
-from retrieval.routing import ExpertRouter
-from retrieval.system_routing import Router, SystemRouter, in_groups, open_router, parse_system
+from retrieval.routing.experts import ExpertRouter
+from retrieval.routing.manifest import ExpertsManifest, RouterManifest, SystemsManifest
+from retrieval.routing.opening import Router, open_router
+from retrieval.routing.systems import SystemRouter, in_groups, parse_system
 from retrieval.types import Hit, Hits, ModelUse, Route, Signal, SparseVectors, is_whole
 from retrieval.vectors import StoredQueries
 

@@ -34,13 +34,15 @@ MAY_IMPORT = {
     "indexing": WORDS | TEXTS | {"building", "describing", "chunking", "index", "encoders", "vectors"},
     "index_models": WORDS | {"encoders", "indexing"},
     "explaining": WORDS | {"index", "vectors"},
-    "routing": WORDS | {"encoders", "rerank"},
-    "system_routing": WORDS | {"index", "rerank", "reranking", "routing"},
+    "routing": WORDS | {"encoders", "index", "reranking"},
     "pipeline": WORDS
     | LISTS
-    | {"calibrating", "explaining", "index", "index_models", "encoders", "indexing", "rerank", "routing"}
-    | {"system_routing", "vectors"},
-    "learning": WORDS | TEXTS | {"encoders", "indexing", "pipeline", "beir_eval", "training", "rerank"},
+    | {"calibrating", "explaining", "index", "index_models", "encoders", "indexing", "rerank", "routing", "vectors"},
+    "learning": WORDS
+    | TEXTS
+    | LISTS
+    | {"index", "index_models", "encoders", "indexing", "rerank", "training", "beir_eval"}
+    | {"pipeline", "evaluating", "routing"},
     "evaluating": WORDS
     | TEXTS
     | LISTS
@@ -56,12 +58,7 @@ MAY_IMPORT = {
         "pipeline",
         "rerank",
     }
-    | {"beir_eval", "routing", "system_routing", "vectors"},
-    "routers": WORDS
-    | TEXTS
-    | LISTS
-    | {"index", "index_models", "encoders", "indexing", "rerank", "training", "beir_eval"}
-    | {"pipeline", "evaluating", "learning", "routing", "system_routing"},
+    | {"beir_eval", "routing", "vectors"},
     # The front doors may import everything but each other.
     **dict.fromkeys(("cli", "serve", "integrations", "distributed"), None),
 }

@@ -31,10 +31,10 @@ from retrieval.cli.train.telling import use_threads
 from retrieval.errors import InputError
 from retrieval.files import write_whole
 from retrieval.indexing import Index
-from retrieval.rerank.router_files import ExpertsManifest, SystemsManifest, read_router
-from retrieval.routers.expert_training import Making, domains_of
-from retrieval.routing import ExpertRouter
-from retrieval.system_routing import open_router
+from retrieval.learning.routers.expert_training import Making, domains_of
+from retrieval.routing.experts import ExpertRouter
+from retrieval.routing.manifest import ExpertsManifest, SystemsManifest, read_router
+from retrieval.routing.opening import open_router
 from retrieval.training.expert_settings import ExpertSettings
 from retrieval.training.settings import DataSettings, TrainerSettings
 
@@ -64,7 +64,7 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Train more experts for the router at DIR; no index changes, and pilots are found anew."""
-    from retrieval.routers.experts import add_experts
+    from retrieval.learning.routers.experts import add_experts
 
     use_threads(threads)
     making = Making(settings=settings, optimising=replace(optimising, lr=lr), given=given, epochs=epochs, steps=steps)
@@ -90,7 +90,7 @@ def remove(
     json: JsonOption = False,
 ) -> None:
     """Take an expert out of the router at DIR, and its domain's pilots; no index changes."""
-    from retrieval.routers.experts import remove_expert
+    from retrieval.learning.routers.experts import remove_expert
 
     _tell(directory, remove_expert(directory, name), json=json)
 
@@ -165,7 +165,7 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Compare the router with each expert or system, and with the best choice that there was for each query."""
-    from retrieval.routers.evaluating import evaluate_router, rows_of
+    from retrieval.learning.routers.evaluating import evaluate_router, rows_of
 
     router = open_router(directory, device, model=dense)
     if isinstance(router, ExpertRouter) and rerank:

@@ -37,7 +37,7 @@ from retrieval.files import is_unicode, write_whole
 from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever, fuses, usual_mode
-from retrieval.system_routing import open_router
+from retrieval.routing.opening import open_router
 from retrieval.types import Hit, Query, Route, TermSignal
 from retrieval.vectors import StoredQueries, read_vectors
 

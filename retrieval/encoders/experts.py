@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from retrieval.encoders.dense import DenseEncoder
 from retrieval.types import EncoderCard, ModelUse
 
-__all__ = ["ExpertEncoder", "Single"]
+__all__ = ["ADAPTERS", "ExpertEncoder", "Single"]
+
+ADAPTERS = "adapters.safetensors"
+"""What the file of an expert is called."""
 
 
 class ExpertEncoder(DenseEncoder):

@@ -36,10 +36,10 @@ from retrieval.indexing import Index, LexicalOptions, LuceneOptions
 from retrieval.pipeline import ROUTED, Retriever, fuses, parse_using, routed_stages
 from retrieval.protocols import Progress, SparseEncoder
 from retrieval.rerank.loading import load_reranker
-from retrieval.rerank.router_files import ROUTER, RouterManifest, SystemsManifest, read_router
 from retrieval.reranking import Reranking
-from retrieval.routing import ExpertRouter
-from retrieval.system_routing import open_router
+from retrieval.routing.experts import ExpertRouter
+from retrieval.routing.manifest import ROUTER, RouterManifest, SystemsManifest, read_router
+from retrieval.routing.opening import open_router
 from retrieval.vectors import StoredQueries, VectorFile
 
 __all__ = ["Cell", "IndexJob", "Recipe", "recipe_of"]

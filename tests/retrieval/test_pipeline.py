@@ -14,8 +14,8 @@ from retrieval.errors import ArtifactMissingError, CorpusError, InputError, Mode
 from retrieval.fusion import MinMax, ReciprocalRank
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever, fuses
-from retrieval.rerank.router_files import System, SystemsManifest
-from retrieval.system_routing import FEATURES
+from retrieval.routing.manifest import System, SystemsManifest
+from retrieval.routing.systems import FEATURES
 from retrieval.types import Document, Passage, ScoreKind
 
 

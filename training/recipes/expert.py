@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from retrieval.encoders.experts import ADAPTERS
 from retrieval.encoders.neural.adapters import write_adapters
-from retrieval.rerank.router_files import ADAPTERS
 from retrieval.training.expert_settings import ExpertSettings
 from retrieval.training.recipes import StepLoss
 from retrieval.training.recipes.dual import Step

@@ -66,8 +66,9 @@ from retrieval.indexing import Index, LexicalOptions, LuceneOptions
 from retrieval.pipeline import ROUTED, Retriever, fuses, parse_using, routed_stages
 from retrieval.protocols import Encoder, SparseEncoder
 from retrieval.reranking import Reranking
-from retrieval.routing import ExpertRouter
-from retrieval.system_routing import Router, SystemRouter, open_router
+from retrieval.routing.experts import ExpertRouter
+from retrieval.routing.opening import Router, open_router
+from retrieval.routing.systems import SystemRouter
 from retrieval.vectors import StoredQueries, VectorFile
 
 _LANGUAGE = "english"

@@ -21,7 +21,7 @@ from retrieval.cli.reranking import RerankOption, RerankPrecisionOption, make_re
 from retrieval.cli.train.dense import EpochsOption, StepsOption
 from retrieval.cli.train.telling import told_of, use_threads
 from retrieval.indexing import Index
-from retrieval.routers.expert_training import Making, domains_of
+from retrieval.learning.routers.expert_training import Making, domains_of
 from retrieval.training.expert_settings import ExpertSettings
 from retrieval.training.settings import DataSettings, TrainerSettings
 
@@ -83,7 +83,7 @@ def router(
     json: JsonOption = False,
 ) -> None:
     """Train an expert for each domain, and find for each training query who serves it best."""
-    from retrieval.routers.experts import make_router
+    from retrieval.learning.routers.experts import make_router
 
     use_threads(threads)
     domains = domains_of(data, negatives or [], index or [])
@@ -132,7 +132,7 @@ def system_router(
     json: JsonOption = False,
 ) -> None:
     """Learn which queries lexical, sparse, dense or hybrid search serves best, by what a lexical search tells."""
-    from retrieval.routers.systems import make_system_router
+    from retrieval.learning.routers.systems import make_system_router
 
     domains = domains_of(data, [], index)
     opened = [Index.open(domain.index) for domain in domains if domain.index]

@@ -10,7 +10,7 @@ pytest.importorskip("peft")
 pytest.importorskip("sklearn")
 
 from tests.retrieval.cli.conftest import Cli
-from tests.retrieval.routers.making import make_domain
+from tests.retrieval.learning.routers.making import make_domain
 from tests.training.making import make_dense
 
 SMALL = ("--steps", 2, "--batch", 5, "--threads", 1, "--device", "cpu")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from retrieval.index.storage.lock import WriterLock
-from retrieval.rerank.router_files import System, SystemsManifest, write_router
-from retrieval.system_routing import FEATURES
+from retrieval.routing.manifest import System, SystemsManifest, write_router
+from retrieval.routing.systems import FEATURES
 from tests.rerank.making import write_cross_encoder
 
 Cli = Callable[..., Any]

@@ -8,7 +8,7 @@ from retrieval.errors import InputError
 from retrieval.evaluating.cells import stages_of
 from retrieval.evaluating.places import Place
 from retrieval.evaluating.suites import cells_of
-from retrieval.rerank.router_files import System, SystemsManifest, write_router
+from retrieval.routing.manifest import System, SystemsManifest, write_router
 
 
 def suite(*systems: dict[str, Any]) -> Suite:

@@ -4,7 +4,7 @@ import json
 import random
 from pathlib import Path
 
-from retrieval.routers.expert_training import Making
+from retrieval.learning.routers.expert_training import Making
 from retrieval.training.expert_settings import ExpertSettings
 from retrieval.training.settings import TrainerSettings
 from tests.training.making import words

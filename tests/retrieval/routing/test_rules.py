@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import InputError
-from retrieval.rerank.routing import (
+from retrieval.routing.rules import (
     BASE,
     Pilots,
     cheapest,

@@ -20,13 +20,13 @@ from retrieval.files import write_whole
 from retrieval.index_models import load_query_encoder, load_sparse_query_encoder
 from retrieval.indexing import Index
 from retrieval.learning.dense import read_data
+from retrieval.learning.routers.pilots import MEASURE
 from retrieval.pipeline import Retriever, parse_using
 from retrieval.protocols import Progress, silent
-from retrieval.rerank.router_files import ROUTER, System, SystemsManifest, write_router
-from retrieval.rerank.routing import check_margin
 from retrieval.reranking import Reranking
-from retrieval.routers.pilots import MEASURE
-from retrieval.system_routing import FEATURES, features_of, parse_system, parts_of
+from retrieval.routing.manifest import ROUTER, System, SystemsManifest, write_router
+from retrieval.routing.rules import check_margin
+from retrieval.routing.systems import FEATURES, features_of, parse_system, parts_of
 from retrieval.training.settings import DataSettings
 
 __all__ = [

@@ -24,9 +24,9 @@ from retrieval.files import write_whole
 from retrieval.indexing import Index
 from retrieval.pipeline import Retriever
 from retrieval.protocols import Progress, silent
-from retrieval.rerank.router_files import ROUTER, Expert, PilotsFile, damaged
-from retrieval.rerank.routing import Pilots, joined, pilots_of, winners
-from retrieval.routing import BASE_NAME
+from retrieval.routing.experts import BASE_NAME
+from retrieval.routing.manifest import ROUTER, Expert, PilotsFile, damaged
+from retrieval.routing.rules import Pilots, joined, pilots_of, winners
 
 __all__ = [
     "MEASURE",

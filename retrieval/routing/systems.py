@@ -17,20 +17,17 @@ from retrieval.errors import InputError, ModelError
 from retrieval.index.artifact import Artifact
 from retrieval.index.lexical.searcher import LexicalSearcher
 from retrieval.index.manifest import LexicalPart, Manifest
-from retrieval.rerank.router_files import ROUTER, ExpertsManifest, SystemsManifest, damaged, read_router
-from retrieval.rerank.routing import cheapest, margins_of
 from retrieval.reranking import Reranking
-from retrieval.routing import ExpertRouter
+from retrieval.routing.manifest import ROUTER, SystemsManifest, damaged
+from retrieval.routing.rules import cheapest, margins_of
 from retrieval.types import Hits, Route, ScoreKind, Signals
 
 __all__ = [
     "FEATURES",
-    "Router",
     "System",
     "SystemRouter",
     "features_of",
     "in_groups",
-    "open_router",
     "parse_system",
     "parts_of",
 ]
@@ -217,23 +214,6 @@ def _named(settings: Mapping[str, Any]) -> str:
     """What a reader knows a reranker by."""
     name = str(settings.get("model") or f"a reranker of kind {settings.get('kind')}")
     return f"{name} with the weights {settings['weights'][:_DIGITS]}" if "weights" in settings else name
-
-
-Router = ExpertRouter | SystemRouter
-"""What chooses who answers a query."""
-
-
-def open_router(folder: str | Path, device: str | None = None, *, model: str | None = None) -> Router:
-    """The router of a folder, of whichever kind it is; `model` says where a base is now, if it has moved.
-
-    Raises:
-        ArtifactMissingError, ArtifactDamagedError, ArtifactVersionError: there is none, or it cannot be read.
-        ModelError, MissingExtraError: see `ExpertRouter.open`.
-    """
-    manifest = read_router(Path(folder))
-    if isinstance(manifest, ExpertsManifest):
-        return ExpertRouter.open(folder, device=device, model=model)
-    return SystemRouter(Path(folder), manifest)
 
 
 def in_groups(

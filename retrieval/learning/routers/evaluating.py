@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from retrieval.beir_eval.datasets import Collection
 from retrieval.encoders.experts import Single
 from retrieval.indexing import Index
+from retrieval.learning.routers.pilots import MEASURE
+from retrieval.learning.routers.systems import query_sides, retrievers_of, search_queries
 from retrieval.pipeline import ROUTED, Retriever
 from retrieval.protocols import Progress, silent
-from retrieval.rerank.routing import diagnose
 from retrieval.reranking import Reranking
-from retrieval.routers.pilots import MEASURE
-from retrieval.routers.systems import query_sides, retrievers_of, search_queries
-from retrieval.routing import BASE_NAME, ExpertRouter
-from retrieval.system_routing import Router
+from retrieval.routing.experts import BASE_NAME, ExpertRouter
+from retrieval.routing.opening import Router
+from retrieval.routing.rules import diagnose
 from retrieval.types import Route
 
 __all__ = ["Answers", "evaluate_router", "report_of", "rows_of"]

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.experts import ExpertEncoder
+from retrieval.encoders.experts import ADAPTERS, ExpertEncoder
 from retrieval.errors import InputError, ModelError
 from retrieval.files import sha256_of
-from retrieval.rerank.router_files import ADAPTERS, ExpertsManifest, PilotsFile, damaged, read_router
-from retrieval.rerank.routing import BASE, Aggregate, Choices, Pilots, check_margin, choose, similarities
+from retrieval.routing.manifest import ExpertsManifest, PilotsFile, damaged, read_router
+from retrieval.routing.rules import BASE, Aggregate, Choices, Pilots, check_margin, choose, similarities
 from retrieval.types import EncoderCard, ModelUse, Route
 
 __all__ = ["BASE_NAME", "ExpertRouter", "adapters_of", "check_base", "read_pilots"]

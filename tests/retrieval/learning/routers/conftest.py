@@ -13,9 +13,9 @@ pytest.importorskip("peft")
 import torch
 
 from retrieval.indexing import Index
-from retrieval.routers.expert_training import domains_of
-from retrieval.routers.experts import make_router
-from tests.retrieval.routers.making import MAKING, make_domain
+from retrieval.learning.routers.expert_training import domains_of
+from retrieval.learning.routers.experts import make_router
+from tests.retrieval.learning.routers.making import MAKING, make_domain
 from tests.training.making import make_dense
 
 

@@ -22,13 +22,13 @@ from retrieval.errors import (
     TrainingError,
 )
 from retrieval.indexing import Index
+from retrieval.learning.routers.evaluating import evaluate_router, rows_of
+from retrieval.learning.routers.expert_training import domains_of
+from retrieval.learning.routers.experts import add_experts, experts_at, make_router, remove_expert
 from retrieval.pipeline import Retriever
-from retrieval.routers.evaluating import evaluate_router, rows_of
-from retrieval.routers.expert_training import domains_of
-from retrieval.routers.experts import add_experts, experts_at, make_router, remove_expert
-from retrieval.routing import ExpertRouter
-from tests.retrieval.routers.conftest import World
-from tests.retrieval.routers.making import MAKING
+from retrieval.routing.experts import ExpertRouter
+from tests.retrieval.learning.routers.conftest import World
+from tests.retrieval.learning.routers.making import MAKING
 from tests.training.making import make_dense
 
 

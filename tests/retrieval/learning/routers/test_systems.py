@@ -15,12 +15,13 @@ pytest.importorskip("sklearn")
 from retrieval.beir_eval.datasets import load_collection
 from retrieval.errors import ArtifactDamagedError, CollectionError, InputError, ModelError, RetrievalError
 from retrieval.indexing import Index
+from retrieval.learning.routers.evaluating import evaluate_router
+from retrieval.learning.routers.systems import check_systems, fit_linear, make_system_router
 from retrieval.pipeline import Retriever, routed_stages
-from retrieval.rerank.router_files import System, SystemsManifest, read_router, write_router
 from retrieval.reranking import Reranking
-from retrieval.routers.evaluating import evaluate_router
-from retrieval.routers.systems import check_systems, fit_linear, make_system_router
-from retrieval.system_routing import FEATURES, SystemRouter, features_of, open_router, parse_system, parts_of
+from retrieval.routing.manifest import System, SystemsManifest, read_router, write_router
+from retrieval.routing.opening import open_router
+from retrieval.routing.systems import FEATURES, SystemRouter, features_of, parse_system, parts_of
 from retrieval.types import ScoreKind
 from retrieval.vectors import VectorFile
 from tests.retrieval.test_reranking import ByLength

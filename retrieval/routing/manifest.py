@@ -8,11 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from retrieval.errors import ArtifactDamagedError, ArtifactMissingError, ArtifactVersionError
 from retrieval.files import write_whole
-from retrieval.rerank.routing import Aggregate
+from retrieval.routing.rules import Aggregate
 from retrieval.types import EncoderCard
 
 __all__ = [
-    "ADAPTERS",
     "FORMAT",
     "NAME",
     "ROUTER",
@@ -30,7 +29,7 @@ __all__ = [
 FORMAT = 1
 """Raised when an older version could not read what this one writes."""
 
-ROUTER, ADAPTERS = "router.json", "adapters.safetensors"
+ROUTER = "router.json"
 
 NAME = r"^\w[\w.+-]*$"
 """What an expert may be called, which is a folder's name, too."""

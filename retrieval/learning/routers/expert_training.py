@@ -12,10 +12,10 @@ from retrieval.errors import InputError, TrainingError
 from retrieval.files import make_folder, sha256_of, write_whole
 from retrieval.learning.dense import each_epoch, read_data, steps_of
 from retrieval.learning.indexed import IndexedDocuments, index_of
+from retrieval.learning.routers.pilots import note_queries
 from retrieval.protocols import Progress, silent
-from retrieval.rerank.router_files import NAME, Expert
-from retrieval.routers.pilots import note_queries
-from retrieval.routing import BASE_NAME, adapters_of
+from retrieval.routing.experts import BASE_NAME, adapters_of
+from retrieval.routing.manifest import NAME, Expert
 from retrieval.training.expert_settings import ExpertSettings
 from retrieval.training.settings import DataSettings, TrainerSettings
 

@@ -18,12 +18,12 @@ from retrieval.encoders.experts import ExpertEncoder
 from retrieval.errors import InputError
 from retrieval.indexing import Index
 from retrieval.learning.dense import needs_torch
+from retrieval.learning.routers.expert_training import Domain, Making, Told, trained_expert
+from retrieval.learning.routers.pilots import fill_scores, forget, index_of_domain, pilots_of_all, write_pilots
 from retrieval.protocols import Progress, silent
-from retrieval.rerank.router_files import ROUTER, Expert, ExpertsManifest, PilotsFile, read_router, write_router
-from retrieval.rerank.routing import Aggregate, check_margin
-from retrieval.routers.expert_training import Domain, Making, Told, trained_expert
-from retrieval.routers.pilots import fill_scores, forget, index_of_domain, pilots_of_all, write_pilots
-from retrieval.routing import adapters_of, check_base
+from retrieval.routing.experts import adapters_of, check_base
+from retrieval.routing.manifest import ROUTER, Expert, ExpertsManifest, PilotsFile, read_router, write_router
+from retrieval.routing.rules import Aggregate, check_margin
 
 __all__ = ["add_experts", "experts_at", "make_router", "remove_expert"]
 
