@@ -21,6 +21,8 @@ from retrieval.training.negatives import Mined, Teacher, read_negatives
 __all__ = ["Example", "Sources", "TrainingData", "plain", "read_training_data"]
 
 _LISTS = ("pos", "neg", "pos_scores", "neg_scores")
+# What the three columns of triples are called by those who name them.
+_HEADERS = ({"query", "question", "anchor"}, {"positive", "pos"}, {"negative", "neg"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,8 @@ class _Reader:
                 fields = line.rstrip("\r\n").split("\t")
                 if len(fields) != 3 or not all(map(str.strip, fields)):
                     raise CorpusError(str(path), position, "expected query, positive and negative, with tabs")
+                if position == 1 and _names_columns(fields):
+                    continue
                 positives, negatives = found.setdefault(fields[0], ([], []))
                 positives.append(self._row(fields[1]))
                 negatives.append(self._row(fields[2]))
@@ -295,6 +299,11 @@ class _Reader:
         if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
             raise ValueError(f"{name} must be a list of texts")
         return [self._row(text) for text in texts]
+
+
+def _names_columns(fields: Sequence[str]) -> bool:
+    """Whether a first line of three fields is a header, which is nothing to learn from."""
+    return all(field.strip().lower() in names for field, names in zip(fields, _HEADERS, strict=True))
 
 
 def _are_numbers(values: object, count: int) -> bool:

@@ -154,6 +154,15 @@ def test_triples(tmp_path: Path) -> None:
         read_training_data(Sources(data=[path]))
 
 
+@pytest.mark.parametrize("header", ["query\tpositive\tnegative", "Anchor\tpos\tneg"])
+def test_a_header_of_triples_is_no_triple(tmp_path: Path, header: str) -> None:
+    """It stands in the first line, and there alone."""
+    path = tmp_path / "triples.tsv"
+    path.write_text(f"{header}\nq\tx\ty\nquery\tz\tnegative\n")
+    data = read_training_data(Sources(data=[path]))
+    assert [example.id for example in data.examples] == ["q", "query"]
+
+
 @pytest.mark.parametrize("other", ["", "gone\ta\t1\n"])
 def test_another_split_that_judges_no_query_holds_none_out(tmp_path: Path, other: str) -> None:
     """Whether it is empty or of queries that there are none of."""
