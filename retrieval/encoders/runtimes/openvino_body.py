@@ -1,14 +1,16 @@
 """OpenVINO: a model of torch converted, compiled for the CPU, and run."""
 
+import sys
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from retrieval.encoders.models import quiet
 from retrieval.errors import ModelError
 
-__all__ = ["OpenVinoBody", "convert"]
+__all__ = ["OpenVinoBody", "convert", "load_openvino", "without_reports"]
 
 
 class OpenVinoBody:
@@ -21,9 +23,9 @@ class OpenVinoBody:
     """
 
     def __init__(self, model: Any, names: Sequence[str], precision: str) -> None:
-        import openvino
         import torch
 
+        openvino = load_openvino()
         settings = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -50,11 +52,11 @@ def convert(module: Any, example: Mapping[str, Any], name: str) -> Any:
     Raises:
         ModelError: it cannot be converted.
     """
-    import openvino
     import torch
 
     from retrieval.encoders.neural.states import Positional
 
+    openvino = load_openvino()
     positional = Positional(module, list(example)).eval()
     try:
         with warnings.catch_warnings(), torch.no_grad(), quiet():
@@ -68,3 +70,27 @@ def convert(module: Any, example: Mapping[str, Any], name: str) -> Any:
     for place, feature in zip(model.inputs, example, strict=True):
         place.get_tensor().set_names({feature})
     return model
+
+
+def load_openvino() -> Any:
+    """The package, which reports nothing."""
+    with without_reports():
+        import openvino
+        import openvino.tools.ovc.convert_impl
+    return openvino
+
+
+@contextmanager
+def without_reports() -> Iterator[None]:
+    """Within, OpenVINO and nncf are imported as if there were no `openvino_telemetry`.
+
+    By it they tell Google Analytics of each import, conversion and quantisation, unless a user has declined.
+    """
+    name = "openvino_telemetry"
+    before = {name: sys.modules[name]} if name in sys.modules else {}
+    sys.modules[name] = None  # type: ignore[assignment]  # as Python marks what cannot be imported
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        sys.modules.update(before)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoders.runtimes.bodies import Body, example_of
-from retrieval.encoders.runtimes.openvino_body import OpenVinoBody, convert
+from retrieval.encoders.runtimes.openvino_body import OpenVinoBody, convert, load_openvino, without_reports
 from retrieval.errors import ModelError
 from retrieval.files import sha256_of, sync_folder, sync_tree
 from retrieval.types import EncoderCard
@@ -105,9 +105,7 @@ def calibrated(
         )
     root = roots[0]
     with _new_folder(root, key) as folder:
-        import openvino
-
-        openvino.save_model(make(), folder / _MODEL, compress_to_fp16=False)
+        load_openvino().save_model(make(), folder / _MODEL, compress_to_fp16=False)
         near = compare(folder / _MODEL)
         figures = {"mean": float(near.mean()), "least": float(near.min()), "texts": len(near), "measure": measure}
         made = Calibration(quantised=_digest(folder), **figures)  # type: ignore[arg-type]
@@ -198,7 +196,7 @@ def quantise(model: Any, batches: Sequence[Mapping[str, NDArray[np.int64]]], exa
         exact: names of layers that stay as they are.
     """
     # Its log goes to what stdout is when it is imported, where our data goes.
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), without_reports():
         import nncf
     logging.getLogger("nncf").setLevel(logging.ERROR)
     kept = nncf.IgnoredScope(patterns=[rf".*\b{name}\b.*" for name in exact], validate=False)

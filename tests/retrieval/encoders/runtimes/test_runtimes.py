@@ -1,6 +1,9 @@
 """The same vectors, whatever runs the model."""
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,6 +45,26 @@ def test_another_runtime_gives_the_same_dense_vectors(tiny_model: Path, runtime:
     np.testing.assert_allclose(ours.encode_documents(TEXTS, silent), torchs.encode_documents(TEXTS, silent), atol=1e-5)
     np.testing.assert_allclose(ours.encode_queries(TEXTS), torchs.encode_queries(TEXTS), atol=1e-5)
     assert not ours.card.differences(torchs.card)
+
+
+def test_no_package_reports_that_it_is_used(tmp_path: Path, tiny_model: Path) -> None:
+    """OpenVINO and nncf would, from the first import on; no client's number is made either, as that needs a place."""
+    pytest.importorskip("openvino_telemetry")
+    pytest.importorskip("nncf")
+    code = f"""
+import sys
+from retrieval.encoders.dense import load_encoder
+encoder = load_encoder({str(tiny_model)!r}, precision="int8", device="cpu")
+encoder.calibrate([f"the sky at night {{n}}" for n in range(encoder.sample)])
+assert encoder.card.runtime == "openvino" and "nncf" in sys.modules
+assert "openvino_telemetry" not in sys.modules
+"""
+    # Where CI is set, they report nothing by themselves.
+    own = {name: value for name, value in os.environ.items() if name != "CI"}
+    own |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=own)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "intel").exists()
 
 
 @pytest.mark.parametrize("runtime", PACKAGES)
