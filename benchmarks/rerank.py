@@ -1,10 +1,13 @@
 """Scoring pairs by each runtime and precision of this machine, beside CrossEncoder.rank, as ratios.
 
     python benchmarks/rerank.py [--data ../shared/data/trec-dl-v1-pool] [--split dl19] [--run FILE] [--model FOLDER]
-                                [--queries 4] [--depth 100] [--engines NAME,...] [--rounds 5] [--threads N] [--quality]
+                                [--sets FOLDER] [--queries 4] [--depth 100] [--engines NAME,...] [--rounds 5]
+                                [--threads N] [--quality]
 
 - What is scored are the first `--depth` passages of a run for some of a split's queries, drawn by a seed. Without a
   model it is a cross-encoder made of minilm with a head at random: as fast as a trained one, and of no other use.
+- Engines called set- run a set-encoder: that of `--sets`, or one made of the cross-encoder, of as many layers. What it
+  takes is compared with what the cross-encoder takes in the same runtime and precision.
 - Each engine works in a process of its own, and is warm before the clock starts. All score the same pairs in turns,
   once in each round; a ratio is the median over rounds of sentence-transformers' time over an engine's, with the least
   and the most. Sentence-transformers runs `CrossEncoder.rank` with its defaults: one query at a time, batches of 32,
@@ -28,7 +31,7 @@ import numpy as np
 import orjson
 from measuring import Spread, machine, summary
 from reading import texts_of
-from rerank_engines import ENGINES, PEER, missing
+from rerank_engines import ENGINES, PEER, SET, missing
 from tables import mb, spread
 from workers import Worker
 
@@ -50,6 +53,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--split", default="dl19")
     parser.add_argument("--run", type=Path, metavar="FILE", help="TREC run; without it runs/SPLIT.BM25.trec")
     parser.add_argument("--model", metavar="FOLDER", help="a cross-encoder; without it minilm with a new head")
+    parser.add_argument("--sets", metavar="FOLDER", help="a set-encoder; without it one made of the cross-encoder")
     parser.add_argument("--queries", type=int, default=4, metavar="N", help="that are timed")
     parser.add_argument("--depth", type=int, default=100, metavar="N", help="passages of each")
     parser.add_argument("--engines", help="of " + ",".join(ENGINES))
@@ -83,6 +87,16 @@ def prepared_model(options: argparse.Namespace, work: Path) -> str:
 
     CrossEncoder.from_encoder("minilm", seed=options.seed).save(work / "model")
     return str(work / "model")
+
+
+def prepared_sets(options: argparse.Namespace, work: Path, model: str) -> str:
+    """The folder of the set-encoder."""
+    if options.sets:
+        return str(options.sets)
+    from retrieval.rerank.neural.set_encoder import SetEncoder
+
+    SetEncoder.from_encoder(model, seed=options.seed).save(work / "sets")
+    return str(work / "sets")
 
 
 def drawn(options: argparse.Namespace, collection: Collection, run: Run, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -137,7 +151,9 @@ def run_all(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     asked, path = drawn(options, collection, run, texts), work / "asked.json"
     path.write_bytes(orjson.dumps(asked))
     report: dict[str, Any] = {"pairs": sum(map(len, asked["lists"])), "engines": {}, "absent": {}}
-    given = {"model": prepared_model(options, work), "threads": options.threads, "cpu_time": options.cpu_time}
+    model = prepared_model(options, work)
+    given = {"model": model, "sets": prepared_sets(options, work, model), "threads": options.threads}
+    given |= {"cpu_time": options.cpu_time}
     workers: dict[str, Worker] = {}
     try:
         for name in options.engines:
@@ -163,6 +179,10 @@ def figures(report: dict[str, Any]) -> dict[str, Any]:
     for about in report["engines"].values():
         about["pairs/s"] = report["pairs"] / Spread.of(about["times"]).median
         about["ratio"] = vars(Spread.of_ratios(peer, about["times"]))
+    for name, about in report["engines"].items():
+        pointwise = report["engines"].get(name.removeprefix(SET))
+        if name.startswith(SET) and pointwise:
+            about["cost"] = vars(Spread.of_ratios(about["times"], pointwise["times"]))
     return report
 
 
@@ -180,6 +200,8 @@ def show(report: dict[str, Any]) -> None:
     if "ndcg" in report:
         print_table(["nDCG@10", ""], [[name, f"{value:.4f}"] for name, value in report["ndcg"].items()])
     for name, about in report["engines"].items():
+        if "cost" in about:
+            print(f"{name} takes {spread(about['cost'])} of the time of {name.removeprefix(SET)}")
         if "calibration" in about:
             print(f"{name}: calibrated in {about['calibration']:.0f} s")
     for name, reason in report["absent"].items():

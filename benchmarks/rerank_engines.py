@@ -6,27 +6,35 @@ from typing import Any
 
 import orjson
 from encode_engines import ENGINES as ENCODERS
-from encode_engines import PEER, missing
+from encode_engines import PEER
+from encode_engines import missing as missing_encoder
 from workers import serve
 
 from retrieval.beir_eval.cost import peak_bytes
 
-# Of those that encode, the ones that score pairs as well.
-ENGINES = {name: ENCODERS[name] for name in ("torch-fp32", "openvino-fp32", "openvino-bf16", "openvino-int8")}
+# Of those that encode, the ones that score pairs as well, and the ones that run set-encoders.
+_FLOATS = ("torch-fp32", "openvino-fp32", "torch-bf16", "openvino-bf16")
+SET = "set-"
+ENGINES = {name: ENCODERS[name] for name in (*_FLOATS, "openvino-int8")} | {SET + n: ENCODERS[n] for n in _FLOATS}
 
 # Passages of a query that are scored before the clock starts.
 _WARM = 16
 
 Lists = list[list[str]]
 
-__all__ = ["ENGINES", "PEER", "missing"]
+__all__ = ["ENGINES", "PEER", "SET", "missing"]
+
+
+def missing(name: str) -> str | None:
+    """Why an engine cannot run here; None if it can."""
+    return missing_encoder(name.removeprefix(SET))
 
 
 class Engine:
     """One of ours, or sentence-transformers."""
 
-    def load(self, engine: str, model: str, threads: int, cpu_time: bool) -> dict[str, Any]:
-        """Load the model."""
+    def load(self, engine: str, model: str, sets: str, threads: int, cpu_time: bool) -> dict[str, Any]:
+        """Load the cross-encoder, or the set-encoder."""
         import torch
 
         torch.set_num_threads(threads)
@@ -38,8 +46,10 @@ class Engine:
             self.model: Any = CrossEncoder(model, device="cpu")
         else:
             from retrieval.rerank.cross_encoder import PairScorer
+            from retrieval.rerank.set_encoder import SetScorer
 
-            self.model = PairScorer(model, **ENGINES[engine])
+            self.is_set = engine.startswith(SET)
+            self.model = (SetScorer if self.is_set else PairScorer)(sets if self.is_set else model, **ENGINES[engine])
         return {"load": time.perf_counter() - begun}
 
     def prepare(self, asked: str) -> dict[str, Any]:
@@ -47,7 +57,7 @@ class Engine:
         given = orjson.loads(Path(asked).read_bytes())
         self.queries, self.lists = given["queries"], given["lists"]
         begun, made = time.perf_counter(), {}
-        if not self.is_peer and self.model.sample:
+        if not self.is_peer and not self.is_set and self.model.sample:
             share = -(-self.model.sample // len(given["calibrating"]))
             lists = [passages[:share] for passages in given["calibrating"].values()]
             self.model.calibrate(list(given["calibrating"]), lists)

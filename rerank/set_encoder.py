@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoders.models import evaluating, use_of
+from retrieval.encoders.runtimes.bodies import Body
 from retrieval.encoders.runtimes.pipeline import Batching, tokenized_batches
 from retrieval.errors import InputError, ModelError
 from retrieval.rerank.scoring import EXACT, ScorerCard, check_lists, prepare
+from retrieval.rerank.set_bodies import bodies_of
 from retrieval.streams import windows
 from retrieval.types import ModelUse, is_whole
 
@@ -46,12 +48,13 @@ class SetCard(ScorerCard):
 
 
 class SetScorer:
-    """A set-encoder that is loaded and run; by torch, which alone runs such models.
+    """A set-encoder that is loaded and run.
 
     Args:
         model: a local folder or a model of the Hugging Face hub.
         device: torch's name of a device; None takes the best there is.
         precision: `fp32`, `bf16`, `fp16`, or `auto`, which None stands for.
+        runtime: what runs the layers: `torch`, `openvino`, or `auto`, which None stands for.
         query_length: tokens of a query that are read; None takes what the model says.
         document_length: tokens of a passage that are read; None takes what the model says.
         batch_tokens: tokens that go through a layer together, padding included; None takes what suits the device.
@@ -59,9 +62,10 @@ class SetScorer:
             `score_sets`.
 
     Raises:
-        InputError: an unknown precision, int8, or a number out of range.
-        MissingExtraError: torch or transformers is not installed.
-        ModelError: the model cannot be found or loaded, or is no set-encoder.
+        InputError: an unknown precision or runtime, int8, ONNX, or a number out of range.
+        MissingExtraError: torch or transformers, or the runtime, is not installed.
+        ModelError: the model cannot be found or loaded, is no set-encoder, or cannot be run by the runtime that was
+            asked for.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class SetScorer:
         *,
         device: str | None = None,
         precision: str | None = None,
+        runtime: str | None = None,
         query_length: int | None = None,
         document_length: int | None = None,
         batch_tokens: int | None = None,
@@ -77,24 +82,26 @@ class SetScorer:
     ) -> None:
         _check(at_once)
         if precision == "int8":
-            raise InputError(
-                "a set-encoder is run by torch alone, which computes nothing in int8", hint="--rerank-precision auto"
-            )
+            raise InputError("a set-encoder is not run in int8", hint="--rerank-precision auto")
+        if runtime == "onnx":
+            raise InputError("a set-encoder is run by torch or OpenVINO, and not by ONNX", hint="leave out the runtime")
 
         def load(source: str, device: str) -> "SetEncoder":
             from retrieval.rerank.neural.set_encoder import SetEncoder
 
             return SetEncoder.load(source, device=device).set_lengths(query_length, document_length)
 
-        made = prepare(model, load, device=device, precision=precision, runtime="torch", batch_tokens=batch_tokens)
+        made = prepare(model, load, device=device, precision=precision, runtime=runtime, batch_tokens=batch_tokens)
         self._model, self._batching = made.model, made.batching
-        self._model.set_precision(made.choice.precision)
+        self._bodies = bodies_of(self._model, made.choice)
+        if self._bodies is None:
+            self._model.set_precision(made.choice.precision)
         self.card = SetCard(
             max_length=self._model.max_length,
             query_length=self._model.query_length,
             document_length=self._model.document_length,
             at_once=at_once,
-            **made.described,
+            **{**made.described, "runtime": made.choice.runtime if self._bodies else "torch"},
         )
 
     @property
@@ -143,7 +150,9 @@ class SetScorer:
             InputError: there are not as many lists as queries, or one holds what is no text.
             ModelError: a score is no number.
         """
-        return score_sets(self._model, queries, lists, self._batching, on_batch, at_once=self.at_once)
+        return score_sets(
+            self._model, queries, lists, self._batching, on_batch, at_once=self.at_once, bodies=self._bodies
+        )
 
 
 def score_sets(
@@ -155,6 +164,7 @@ def score_sets(
     *,
     at_once: int = AT_ONCE,
     max_length: int | None = None,
+    bodies: Sequence[Body] | None = None,
 ) -> list[Scores]:
     """The same of a model at hand, as it is now, without dropout.
 
@@ -169,6 +179,7 @@ def score_sets(
         on_batch: told how many more passages are done.
         at_once: passages of a set that see each other, at most.
         max_length: tokens of query and passage together that are read, where they are to be fewer.
+        bodies: what runs the layers; None stands for torch.
 
     Raises:
         InputError: there are not as many lists as queries, one holds what is no text, or `at_once` is below 1.
@@ -186,7 +197,7 @@ def score_sets(
                 for number, (place, rows) in enumerate(window)
                 for row in rows
             ]
-            scores = _scores(model, members, batching, max_length)
+            scores = _scores(model, members, batching, max_length, bodies)
             start = 0
             for place, rows in window:
                 same = _first_of_equal([lists[place][row] for row in rows])
@@ -216,13 +227,19 @@ def set_blocks(
     return places, blocks
 
 
-def _scores(model: "SetEncoder", members: list["Member"], batching: Batching, max_length: int | None) -> Scores:
+def _scores(
+    model: "SetEncoder",
+    members: list["Member"],
+    batching: Batching,
+    max_length: int | None,
+    bodies: Sequence[Body] | None,
+) -> Scores:
     """(n,) of members of sets, in their order."""
     import torch
 
     places, blocks = set_blocks(model, members, batching, max_length)
     with torch.inference_mode():
-        scores: Scores = model(*blocks).cpu().numpy()
+        scores: Scores = model(*blocks, bodies=bodies).cpu().numpy()
     return scores[np.argsort(places)]
 
 

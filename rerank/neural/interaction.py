@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from retrieval.encoders.neural.attention import attend
+from retrieval.encoders.runtimes.bodies import Body
 
-__all__ = ["States", "others", "set_states"]
+__all__ = ["SetLayer", "States", "others", "set_layers", "set_states"]
 
 Features = Mapping[str, Tensor]
 
@@ -30,7 +31,38 @@ class States(NamedTuple):
     seen: Tensor
 
 
-def set_states(backbone: Any, blocks: Sequence[Features], place: int) -> States:
+class SetLayer(nn.Module):
+    """A layer of a backbone, by which passages attend to their own tokens and to one state of each of the others.
+
+    Args:
+        layer: of transformers.
+        is_last: of which only the first token's state is read.
+    """
+
+    def __init__(self, layer: Any, *, is_last: bool) -> None:
+        super().__init__()
+        self.layer, self.is_last = layer, is_last
+
+    def forward(self, features: Features) -> Tensor:
+        """(n, length, H), or (n, 1, H) of the last layer.
+
+        Args:
+            features: `states` (n, length, H); `keys` and `values` (m, H) of one state of each passage; `rows` (n, w),
+                where the passages of each passage's set stand among those; `there` (n, 1, 1, length + w), which of its
+                own tokens, and then of the others, are to be attended to.
+        """
+        states, rows = features["states"], features["rows"]
+        asking = states[:, :1] if self.is_last else states
+        return _through(self.layer, asking, states, features["there"], features["keys"][rows], features["values"][rows])
+
+
+def set_layers(backbone: Any) -> list[SetLayer]:
+    """All layers, in their order."""
+    layers = backbone.encoder.layer
+    return [SetLayer(layer, is_last=number + 1 == len(layers)) for number, layer in enumerate(layers)]
+
+
+def set_states(backbone: Any, blocks: Sequence[Features], place: int, bodies: Sequence[Body] | None = None) -> States:
     """The states of the passages of all blocks, block by block.
 
     All blocks go through a layer before any goes through the next, so that a set may be spread over blocks of passages
@@ -41,25 +73,26 @@ def set_states(backbone: Any, blocks: Sequence[Features], place: int) -> States:
         blocks: `input_ids`, `attention_mask`, `token_type_ids` (n, length) each, and `sets` (n,), which tells for each
             passage of which set it is, over all blocks.
         place: of the token whose state the other passages of a set attend to.
+        bodies: what runs the layers; None stands for torch.
     """
     neighbours = others([block["sets"] for block in blocks])
     states = [_embedded(backbone, block) for block in blocks]
-    masks = [
+    theres = [
         torch.cat([block["attention_mask"].bool(), there], dim=1)[:, None, None]
         for block, (_, there) in zip(blocks, neighbours, strict=True)
     ]
     layers = backbone.encoder.layer
+    runs: Sequence[Body] = bodies or set_layers(backbone)
     seen_by = min(max(1, len(layers) - 2), len(layers) - 1)  # what enters the first layer is the same of all
-    for number, layer in enumerate(layers):
+    for number, (layer, run) in enumerate(zip(layers, runs, strict=True)):
         attention = layer.attention.self
         marks = torch.cat([state[:, place] for state in states])
         keys, values = attention.key(marks), attention.value(marks)
         if number == seen_by:
             seen = marks
-        is_last = number + 1 == len(layers)  # of which only the first token's state is read
         states = [
-            _through(layer, state[:, :1] if is_last else state, state, mask, keys[rows], values[rows])
-            for state, mask, (rows, _) in zip(states, masks, neighbours, strict=True)
+            run({"states": state, "there": there, "rows": rows, "keys": keys, "values": values})
+            for state, there, (rows, _) in zip(states, theres, neighbours, strict=True)
         ]
     return States(torch.cat([state[:, 0] for state in states]).float(), seen.float())
 

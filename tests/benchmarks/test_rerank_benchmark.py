@@ -50,7 +50,18 @@ def test_the_benchmark_runs(tmp_path: Path) -> None:
     out, data = tmp_path / "figures.json", write_collection(tmp_path / "data", depth=14)
     model = write_cross_encoder(tmp_path / "cross")
     command = [sys.executable, "benchmarks/rerank.py", "--data", data, "--split", "small", "--model", model]
-    command += ["--engines", "torch-fp32", "--rounds", "2", "--queries", "2", "--depth", "14", "--threads", "1"]
+    command += [
+        "--engines",
+        "torch-fp32,set-torch-fp32",
+        "--rounds",
+        "2",
+        "--queries",
+        "2",
+        "--depth",
+        "14",
+        "--threads",
+        "1",
+    ]
     command += ["--quality", "--json", out]
     done = subprocess.run(
         list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ
@@ -64,7 +75,9 @@ def test_the_benchmark_runs(tmp_path: Path) -> None:
     assert report["ndcg"]["torch-fp32"] == report["ndcg"]["sentence-transformers"]
     assert report["ndcg"]["the run"] == 0
     assert report["ndcg"]["torch-fp32"] == pytest.approx(expected(data, model))
-    assert "torch-fp32" in done.stdout
+    sets = report["engines"]["set-torch-fp32"]["cost"]
+    assert 0 < sets["least"] <= sets["median"] <= sets["most"]
+    assert "set-torch-fp32 takes" in done.stdout
 
 
 def test_an_engine_that_is_not_there(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from retrieval.encoders.runtimes.precision import cpu_has  # noqa: E402
 from retrieval.errors import InputError, ModelError  # noqa: E402
+from retrieval.rerank import set_bodies  # noqa: E402
 from retrieval.rerank.neural.set_encoder import SetEncoder  # noqa: E402
 from retrieval.rerank.set_encoder import SetScorer  # noqa: E402
 from tests.rerank.making import WORDS, write_cross_encoder  # noqa: E402
@@ -58,13 +60,50 @@ def test_a_set_may_be_larger_than_any_batch(folder: Path) -> None:
     np.testing.assert_allclose(backwards, large, atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_order_of_many_alike_changes_no_score(folder: Path, precision: str) -> None:
+@pytest.mark.parametrize("kind", ["bert", "electra"])
+@pytest.mark.parametrize("tokens", [None, 40])
+def test_openvino_gives_the_same_scores(tmp_path: Path, kind: str, tokens: int | None) -> None:
+    """Of sets in one block and in many, and of a passage alone; with a novelty head, which reads states in between."""
+    pytest.importorskip("openvino")
+    model = SetEncoder.load(str(write_set_encoder(tmp_path / "plain", kind)))
+    model.add_novelty_head()
+    model.save(tmp_path / "novel")
+    exact, other = (scorer(tmp_path / "novel", runtime=name, batch_tokens=tokens) for name in ("torch", "openvino"))
+    assert (other.card.runtime, other.card.precision) == ("openvino", "float32")
+    for found, right in zip(*(one.score_lists(*zip(*SETS, strict=True)) for one in (other, exact)), strict=True):
+        np.testing.assert_allclose(found, right, atol=1e-4)
+
+
+@pytest.mark.parametrize("asked", ["auto", "openvino"])
+def test_torch_runs_what_openvino_cannot_unless_that_was_asked_for(
+    folder: Path, asked: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Because it knows it not, or computes something else: each is told."""
+    pytest.importorskip("openvino")
+    if not cpu_has("bfloat16"):
+        pytest.skip("this CPU has no bfloat16: torch runs the model")
+    layers = set_bodies._converted
+    for reason, bodies in {
+        "knows it not": lambda model, choice: {}["knows it not"],
+        "computes something else": lambda model, choice: [layers(model, choice)[place] for place in (1, 0, 2)],
+    }.items():
+        monkeypatch.setattr(set_bodies, "_converted", bodies)
+        if asked == "openvino":
+            with pytest.raises(ModelError, match=reason):
+                scorer(folder, precision="bf16", runtime=asked)
+            continue
+        with caplog.at_level(logging.WARNING, "retrieval"):
+            assert scorer(folder, precision="bf16", runtime=asked).card.runtime == "torch"
+        assert reason in caplog.text
+
+
+@pytest.mark.parametrize(("precision", "runtime"), [("fp32", "torch"), ("bf16", "torch"), ("bf16", "auto")])
+def test_the_order_of_many_alike_changes_no_score(folder: Path, precision: str, runtime: str) -> None:
     """With a novelty head either, which makes much of small differences: rounding is the same in any order."""
     model = SetEncoder.load(str(folder))
     model.add_novelty_head()
     model.save(folder.parent / "novel")
-    made = scorer(folder.parent / "novel", precision=precision, batch_tokens=400)
+    made = scorer(folder.parent / "novel", precision=precision, runtime=runtime, batch_tokens=400)
     passages = [*many(80), *many(5) * 10]
     order = np.random.default_rng(1).permutation(len(passages))
     found = made.scores("solar wind", passages)
@@ -108,8 +147,10 @@ def test_half_precision_is_near(folder: Path) -> None:
 
 def test_what_cannot_be_run_is_told(folder: Path, tmp_path: Path) -> None:
     """int8, numbers out of range, a cross-encoder, and scores that are no numbers."""
-    with pytest.raises(InputError, match="a set-encoder is run by torch alone"):
+    with pytest.raises(InputError, match="not run in int8"):
         scorer(folder, precision="int8")
+    with pytest.raises(InputError, match="not by ONNX"):
+        scorer(folder, runtime="onnx")
     for at_once in (0, 2.5, True):
         with pytest.raises(InputError, match=f"at_once is {at_once}"):
             scorer(folder, at_once=at_once)

@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from retrieval.encoders.runtimes.precision import Choice
 from retrieval.errors import ModelError
 
-__all__ = ["Body", "body_of", "example_of"]
+__all__ = ["Body", "body_of", "check_near", "example_of", "instead_of_torch"]
 
 _LOG = logging.getLogger("retrieval")
+
+T = TypeVar("T")
 
 Body = Callable[[Mapping[str, Any]], Any]
 """Features, on the CPU or the model's device, to the states of their tokens: (n, length, H) float32, or more exact."""
@@ -35,10 +37,30 @@ def body_of(module: Any, features: Mapping[str, Any], choice: Choice, name: str)
     Raises:
         ModelError: the runtime that was asked for cannot run this model.
     """
+
+    def make() -> Body:
+        body = _other(module, features, choice, name)
+        _check(module, body, features, choice, name)
+        return body
+
+    return instead_of_torch(make, choice, name)
+
+
+def instead_of_torch(make: Callable[[], T], choice: Choice, name: str) -> T | None:
+    """What runs a model instead of torch; None where torch runs it, see `body_of`.
+
+    Args:
+        make: makes and checks it.
+        choice: how the model is run.
+        name: of the model, for errors.
+
+    Raises:
+        ModelError: the runtime that was asked for cannot run this model.
+    """
     if choice.runtime == "torch":
         return None
     try:
-        return _checked(module, features, choice, name)
+        return _made(make, choice, name)
     except ModelError as error:
         if choice.asked:
             raise
@@ -46,15 +68,13 @@ def body_of(module: Any, features: Mapping[str, Any], choice: Choice, name: str)
         return None
 
 
-def _checked(module: Any, features: Mapping[str, Any], choice: Choice, name: str) -> Body:
+def _made(make: Callable[[], T], choice: Choice, name: str) -> T:
     try:
-        body = _other(module, features, choice, name)
-        _check(module, body, features, choice, name)
+        return make()
     except ModelError:
         raise
     except Exception as error:  # of many kinds, by what in a model a runtime does not know
         raise ModelError(f"{choice.runtime} cannot run model {name!r}: {error}", hint="--runtime torch") from error
-    return body
 
 
 def example_of(features: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +112,11 @@ def _check(module: Any, body: Body, features: Mapping[str, Any], choice: Choice,
         with torch.inference_mode():
             right, found = module(given).float(), body(given)
         mask = given["attention_mask"].bool()
-        # Padding has states too, which nobody reads.
-        differs = (right - found)[mask].abs().max()
-        if not differs <= _TOLERANCE[choice.floats] * right[mask].abs().max():  # nor where it is not a number
-            raise ModelError(f"model {name!r} computes something else in {choice.runtime}", hint="--runtime torch")
+        check_near(right[mask], found[mask], choice, name)  # padding has states too, which nobody reads
+
+
+def check_near(right: Any, found: Any, choice: Choice, name: str) -> None:
+    """A ModelError if states that a runtime has found are not near those by torch."""
+    differs = (right - found).abs().max()
+    if not differs <= _TOLERANCE[choice.floats] * right.abs().max():  # nor where it is not a number
+        raise ModelError(f"model {name!r} computes something else in {choice.runtime}", hint="--runtime torch")
