@@ -1,11 +1,13 @@
-"""The layers of a set-encoder, run by OpenVINO one by one: between any two of them passages look at each other."""
+"""The layers of a set-encoder, run by OpenVINO one by one: in each, passages of all batches look at each other."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from retrieval.encoders.runtimes.bodies import Body, check_near, instead_of_torch
 from retrieval.encoders.runtimes.precision import Choice
 
 if TYPE_CHECKING:
+    from retrieval.rerank.neural.interaction import LayerBodies
     from retrieval.rerank.neural.set_encoder import SetEncoder
 
 __all__ = ["bodies_of"]
@@ -19,48 +21,50 @@ _EXAMPLES = [
 ]
 
 
-def bodies_of(model: "SetEncoder", choice: Choice) -> list[Body] | None:
+def bodies_of(model: "SetEncoder", choice: Choice) -> "list[LayerBodies] | None":
     """What runs each layer of a model in float32, held to what torch makes of some sets; None where torch runs them.
 
     Raises:
         ModelError: the runtime that was asked for cannot run this model.
     """
 
-    def make() -> list[Body]:
-        bodies = _converted(model, choice)
-        _check(model, bodies, choice)
-        return bodies
+    def make() -> "list[LayerBodies]":
+        layers = _converted(model, choice)
+        _check(model, layers, choice)
+        return layers
 
     return instead_of_torch(make, choice, model.name)
 
 
-def _converted(model: "SetEncoder", choice: Choice) -> list[Body]:
+def _converted(model: "SetEncoder", choice: Choice) -> "list[LayerBodies]":
     import torch
 
-    from retrieval.encoders.runtimes.openvino_body import OpenVinoBody, convert
-    from retrieval.rerank.neural.interaction import set_layers
+    from retrieval.rerank.neural.interaction import LayerBodies, layers_of
 
     size, passages, length, others = model.backbone.config.hidden_size, 3, 7, 5
-    example = {
+    marks = {"marks": torch.zeros(others, size)}
+    states = {
         "states": torch.zeros(passages, length, size),
-        "there": torch.ones(passages, 1, 1, length + others, dtype=torch.bool),
+        "seen": torch.zeros(others, 2 * size),
         "rows": torch.zeros(passages, others, dtype=torch.int64),
-        "keys": torch.zeros(others, size),
-        "values": torch.zeros(others, size),
+        "there": torch.ones(passages, 1, 1, length + others, dtype=torch.bool),
     }
-    return [
-        OpenVinoBody(convert(layer.eval(), example, model.name), list(example), choice.floats)
-        for layer in set_layers(model.backbone)
-    ]
+
+    def body(module: Any, example: Mapping[str, Any]) -> Body:
+        from retrieval.encoders.runtimes.openvino_body import OpenVinoBody, convert
+
+        return OpenVinoBody(convert(module, example, model.name), list(example), choice.floats)
+
+    return [LayerBodies(body(layer.seen, marks), body(layer.states, states)) for layer in layers_of(model.backbone)]
 
 
-def _check(model: "SetEncoder", bodies: list[Body], choice: Choice) -> None:
+def _check(model: "SetEncoder", layers: "list[LayerBodies]", choice: Choice) -> None:
     """An error if states differ, of sets in one block and in two, and of a passage alone."""
     import torch
 
     for parts in ([_EXAMPLES], [_EXAMPLES[:2], _EXAMPLES[2:]], [_EXAMPLES[-1:]]):
         blocks = [model.tokenize_members(part) for part in parts]
         with torch.inference_mode():
-            right, found = model.states(*blocks), model.states(*blocks, bodies=bodies)
+            right, found = model.states(*blocks), model.states(*blocks, layers=layers)
         for one, other in zip(right, found, strict=True):
             check_near(one, other, choice, model.name)

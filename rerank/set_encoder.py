@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoders.models import evaluating, use_of
-from retrieval.encoders.runtimes.bodies import Body
 from retrieval.encoders.runtimes.pipeline import Batching, tokenized_batches
 from retrieval.errors import InputError, ModelError
 from retrieval.rerank.scoring import EXACT, ScorerCard, check_lists, prepare
@@ -18,6 +17,7 @@ from retrieval.streams import windows
 from retrieval.types import ModelUse, is_whole
 
 if TYPE_CHECKING:
+    from retrieval.rerank.neural.interaction import LayerBodies
     from retrieval.rerank.neural.set_encoder import Member, SetEncoder
 
 __all__ = ["AT_ONCE", "SetCard", "SetScorer", "score_sets", "set_blocks"]
@@ -93,15 +93,15 @@ class SetScorer:
 
         made = prepare(model, load, device=device, precision=precision, runtime=runtime, batch_tokens=batch_tokens)
         self._model, self._batching = made.model, made.batching
-        self._bodies = bodies_of(self._model, made.choice)
-        if self._bodies is None:
+        self._layers = bodies_of(self._model, made.choice)
+        if self._layers is None:
             self._model.set_precision(made.choice.precision)
         self.card = SetCard(
             max_length=self._model.max_length,
             query_length=self._model.query_length,
             document_length=self._model.document_length,
             at_once=at_once,
-            **{**made.described, "runtime": made.choice.runtime if self._bodies else "torch"},
+            **{**made.described, "runtime": made.choice.runtime if self._layers else "torch"},
         )
 
     @property
@@ -151,7 +151,7 @@ class SetScorer:
             ModelError: a score is no number.
         """
         return score_sets(
-            self._model, queries, lists, self._batching, on_batch, at_once=self.at_once, bodies=self._bodies
+            self._model, queries, lists, self._batching, on_batch, at_once=self.at_once, layers=self._layers
         )
 
 
@@ -164,7 +164,7 @@ def score_sets(
     *,
     at_once: int = AT_ONCE,
     max_length: int | None = None,
-    bodies: Sequence[Body] | None = None,
+    layers: "Sequence[LayerBodies] | None" = None,
 ) -> list[Scores]:
     """The same of a model at hand, as it is now, without dropout.
 
@@ -179,7 +179,7 @@ def score_sets(
         on_batch: told how many more passages are done.
         at_once: passages of a set that see each other, at most.
         max_length: tokens of query and passage together that are read, where they are to be fewer.
-        bodies: what runs the layers; None stands for torch.
+        layers: what runs them; None stands for torch.
 
     Raises:
         InputError: there are not as many lists as queries, one holds what is no text, or `at_once` is below 1.
@@ -197,7 +197,7 @@ def score_sets(
                 for number, (place, rows) in enumerate(window)
                 for row in rows
             ]
-            scores = _scores(model, members, batching, max_length, bodies)
+            scores = _scores(model, members, batching, max_length, layers)
             start = 0
             for place, rows in window:
                 same = _first_of_equal([lists[place][row] for row in rows])
@@ -232,14 +232,14 @@ def _scores(
     members: list["Member"],
     batching: Batching,
     max_length: int | None,
-    bodies: Sequence[Body] | None,
+    layers: "Sequence[LayerBodies] | None",
 ) -> Scores:
     """(n,) of members of sets, in their order."""
     import torch
 
     places, blocks = set_blocks(model, members, batching, max_length)
     with torch.inference_mode():
-        scores: Scores = model(*blocks, bodies=bodies).cpu().numpy()
+        scores: Scores = model(*blocks, layers=layers).cpu().numpy()
     return scores[np.argsort(places)]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from retrieval.encoders.neural.attention import attend
 from retrieval.encoders.runtimes.bodies import Body
 
-__all__ = ["SetLayer", "States", "others", "set_layers", "set_states"]
+__all__ = ["LayerBodies", "States", "layers_of", "others", "set_states"]
 
 Features = Mapping[str, Tensor]
 
@@ -31,7 +31,35 @@ class States(NamedTuple):
     seen: Tensor
 
 
-class SetLayer(nn.Module):
+class LayerBodies(NamedTuple):
+    """The two parts of a layer: between them all blocks meet.
+
+    Attributes:
+        seen: `marks` (m, H), the states that other passages attend to, to their keys and values (m, 2 H).
+        states: of all tokens of a block, see `_Layer`.
+    """
+
+    seen: Body
+    states: Body
+
+
+class _Seen(nn.Module):
+    """What the others see of passages.
+
+    Args:
+        attention: of a layer of transformers.
+    """
+
+    def __init__(self, attention: Any) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, features: Features) -> Tensor:
+        marks = features["marks"]
+        return torch.cat([self.attention.key(marks), self.attention.value(marks)], dim=1)
+
+
+class _Layer(nn.Module):
     """A layer of a backbone, by which passages attend to their own tokens and to one state of each of the others.
 
     Args:
@@ -47,22 +75,28 @@ class SetLayer(nn.Module):
         """(n, length, H), or (n, 1, H) of the last layer.
 
         Args:
-            features: `states` (n, length, H); `keys` and `values` (m, H) of one state of each passage; `rows` (n, w),
-                where the passages of each passage's set stand among those; `there` (n, 1, 1, length + w), which of its
-                own tokens, and then of the others, are to be attended to.
+            features: `states` (n, length, H); `seen` (m, 2 H), keys and values of one state of each passage; `rows`
+                (n, w), where the passages of each passage's set stand among those; `there` (n, 1, 1, length + w), which
+                of its own tokens, and then of the others, are to be attended to.
         """
-        states, rows = features["states"], features["rows"]
+        states = features["states"]
         asking = states[:, :1] if self.is_last else states
-        return _through(self.layer, asking, states, features["there"], features["keys"][rows], features["values"][rows])
+        keys, values = (part[features["rows"]] for part in features["seen"].chunk(2, dim=1))
+        return _through(self.layer, asking, states, features["there"], keys, values)
 
 
-def set_layers(backbone: Any) -> list[SetLayer]:
-    """All layers, in their order."""
+def layers_of(backbone: Any) -> list[LayerBodies]:
+    """All layers in their order, as modules."""
     layers = backbone.encoder.layer
-    return [SetLayer(layer, is_last=number + 1 == len(layers)) for number, layer in enumerate(layers)]
+    return [
+        LayerBodies(_Seen(layer.attention.self), _Layer(layer, is_last=number + 1 == len(layers)))
+        for number, layer in enumerate(layers)
+    ]
 
 
-def set_states(backbone: Any, blocks: Sequence[Features], place: int, bodies: Sequence[Body] | None = None) -> States:
+def set_states(
+    backbone: Any, blocks: Sequence[Features], place: int, layers: Sequence[LayerBodies] | None = None
+) -> States:
     """The states of the passages of all blocks, block by block.
 
     All blocks go through a layer before any goes through the next, so that a set may be spread over blocks of passages
@@ -73,7 +107,7 @@ def set_states(backbone: Any, blocks: Sequence[Features], place: int, bodies: Se
         blocks: `input_ids`, `attention_mask`, `token_type_ids` (n, length) each, and `sets` (n,), which tells for each
             passage of which set it is, over all blocks.
         place: of the token whose state the other passages of a set attend to.
-        bodies: what runs the layers; None stands for torch.
+        layers: what runs them; None stands for torch.
     """
     neighbours = others([block["sets"] for block in blocks])
     states = [_embedded(backbone, block) for block in blocks]
@@ -81,20 +115,18 @@ def set_states(backbone: Any, blocks: Sequence[Features], place: int, bodies: Se
         torch.cat([block["attention_mask"].bool(), there], dim=1)[:, None, None]
         for block, (_, there) in zip(blocks, neighbours, strict=True)
     ]
-    layers = backbone.encoder.layer
-    runs: Sequence[Body] = bodies or set_layers(backbone)
+    layers = layers or layers_of(backbone)
     seen_by = min(max(1, len(layers) - 2), len(layers) - 1)  # what enters the first layer is the same of all
-    for number, (layer, run) in enumerate(zip(layers, runs, strict=True)):
-        attention = layer.attention.self
+    for number, layer in enumerate(layers):
         marks = torch.cat([state[:, place] for state in states])
-        keys, values = attention.key(marks), attention.value(marks)
         if number == seen_by:
-            seen = marks
+            seen_states = marks
+        seen = layer.seen({"marks": marks})
         states = [
-            run({"states": state, "there": there, "rows": rows, "keys": keys, "values": values})
+            layer.states({"states": state, "seen": seen, "rows": rows, "there": there})
             for state, there, (rows, _) in zip(states, theres, neighbours, strict=True)
         ]
-    return States(torch.cat([state[:, 0] for state in states]).float(), seen.float())
+    return States(torch.cat([state[:, 0] for state in states]).float(), seen_states.float())
 
 
 def others(sets: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from retrieval.encoders.layout import is_classifier, token_limit
 from retrieval.encoders.models import model_name, snapshot
 from retrieval.encoders.neural.side import new_folder
-from retrieval.encoders.runtimes.bodies import Body
 from retrieval.errors import InputError, ModelError
 from retrieval.rerank.neural.cross_encoder import CrossEncoder
-from retrieval.rerank.neural.interaction import States, set_states
+from retrieval.rerank.neural.interaction import LayerBodies, States, set_states
 from retrieval.rerank.neural.novelty import NoveltyHead
 from retrieval.rerank.neural.pairs import in_sums, rows_of
 from retrieval.rerank.neural.set_beginning import add_mark, linear_head
@@ -291,25 +290,25 @@ class SetEncoder(nn.Module):
             "sets": torch.tensor([number for number, _, _ in members], dtype=torch.int64),
         }
 
-    def forward(self, *blocks: Mapping[str, Tensor], bodies: Sequence[Body] | None = None) -> Tensor:
+    def forward(self, *blocks: Mapping[str, Tensor], layers: Sequence[LayerBodies] | None = None) -> Tensor:
         """(n,) float32 scores of the passages of all blocks, differentiable; they may be any number.
 
         A set may be spread over several blocks, and other runtimes may run the layers, see `set_states`.
         """
-        states = self.states(*blocks, bodies=bodies)
+        states = self.states(*blocks, layers=layers)
         scores = self.scores(states.first)
         if self.novelty is None or not len(scores):
             return scores
         found: Tensor = self.novelty(states.seen, scores, torch.cat([block["sets"] for block in blocks]))
         return found
 
-    def states(self, *blocks: Mapping[str, Tensor], bodies: Sequence[Body] | None = None) -> States:
+    def states(self, *blocks: Mapping[str, Tensor], layers: Sequence[LayerBodies] | None = None) -> States:
         """The states of the passages of all blocks; `scores` of the first ones are those without a novelty head."""
         given = [block for block in blocks if len(block["sets"])]
         if not given:
             nothing = self.head.weight.new_zeros((0, self.head.in_features))
             return States(nothing, nothing)
-        return set_states(self.backbone, given, len(self._before) - 1, bodies)
+        return set_states(self.backbone, given, len(self._before) - 1, layers)
 
     def scores(self, states: Tensor) -> Tensor:
         """(n,) float32, of states (n, H)."""
