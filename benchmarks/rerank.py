@@ -89,8 +89,10 @@ def prepared_model(options: argparse.Namespace, work: Path) -> str:
     return str(work / "model")
 
 
-def prepared_sets(options: argparse.Namespace, work: Path, model: str) -> str:
-    """The folder of the set-encoder."""
+def prepared_sets(options: argparse.Namespace, work: Path, model: str) -> str | None:
+    """The folder of the set-encoder; None if no engine runs one."""
+    if not any(name.startswith(SET) for name in options.engines):
+        return None
     if options.sets:
         return str(options.sets)
     from retrieval.rerank.neural.set_encoder import SetEncoder

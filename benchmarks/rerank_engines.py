@@ -33,7 +33,7 @@ def missing(name: str) -> str | None:
 class Engine:
     """One of ours, or sentence-transformers."""
 
-    def load(self, engine: str, model: str, sets: str, threads: int, cpu_time: bool) -> dict[str, Any]:
+    def load(self, engine: str, model: str, sets: str | None, threads: int, cpu_time: bool) -> dict[str, Any]:
         """Load the cross-encoder, or the set-encoder."""
         import torch
 

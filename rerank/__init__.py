@@ -1,1 +1,1 @@
-"""Reranking and routing: cross-encoders, set-encoders, routers, calibration."""
+"""Reranking: cross-encoders, set-encoders, and what runs them."""

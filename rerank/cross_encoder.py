@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from retrieval.encoders.models import evaluating, locate, snapshot, use_of
 from retrieval.encoders.runtimes.bodies import Body, body_of
-from retrieval.encoders.runtimes.pipeline import Batching, run_model
+from retrieval.encoders.runtimes.pipeline import TOKENIZING, Batching, run_model
 from retrieval.encoders.runtimes.precision import Choice
 from retrieval.encoders.runtimes.quantising import CALIBRATED_BY, CHECKED_BY, cosines, int8_body
 from retrieval.errors import ModelError
@@ -152,7 +152,8 @@ class PairScorer:
             ModelError: a score is no number.
         """
         pairs = _pairs(queries, lists)
-        windows = self._model.windows(pairs)
+        with TOKENIZING:
+            windows = self._model.windows(pairs)
         read = [(query, part) for (query, _), parts in zip(pairs, windows, strict=True) for part in parts]
         firsts = np.cumsum([0, *(len(parts) for parts in windows)])[:-1]
         scores = np.maximum.reduceat(self.scores(read), firsts) if read else np.empty(0, dtype=np.float32)

@@ -22,7 +22,9 @@ _EXAMPLES = [
 
 
 def bodies_of(model: "SetEncoder", choice: Choice) -> "list[LayerBodies] | None":
-    """What runs each layer of a model in float32, held to what torch makes of some sets; None where torch runs them.
+    """What runs each layer of a model, held to what torch makes of some sets; None where torch runs them.
+
+    The model is in float32, and stays so: it embeds, and scores.
 
     Raises:
         ModelError: the runtime that was asked for cannot run this model.
@@ -41,13 +43,13 @@ def _converted(model: "SetEncoder", choice: Choice) -> "list[LayerBodies]":
 
     from retrieval.rerank.neural.interaction import LayerBodies, layers_of
 
-    size, passages, length, others = model.backbone.config.hidden_size, 3, 7, 5
-    marks = {"marks": torch.zeros(others, size)}
+    size, passages, length, width = model.backbone.config.hidden_size, 3, 7, 5
+    marks = {"marks": torch.zeros(width, size)}
     states = {
         "states": torch.zeros(passages, length, size),
-        "seen": torch.zeros(others, 2 * size),
-        "rows": torch.zeros(passages, others, dtype=torch.int64),
-        "there": torch.ones(passages, 1, 1, length + others, dtype=torch.bool),
+        "keys_values": torch.zeros(width, 2 * size),
+        "rows": torch.zeros(passages, width, dtype=torch.int64),
+        "mask": torch.ones(passages, 1, 1, length + width, dtype=torch.bool),
     }
 
     def body(module: Any, example: Mapping[str, Any]) -> Body:
@@ -55,7 +57,9 @@ def _converted(model: "SetEncoder", choice: Choice) -> "list[LayerBodies]":
 
         return OpenVinoBody(convert(module, example, model.name), list(example), choice.floats)
 
-    return [LayerBodies(body(layer.seen, marks), body(layer.states, states)) for layer in layers_of(model.backbone)]
+    return [
+        LayerBodies(body(layer.keys_values, marks), body(layer.states, states)) for layer in layers_of(model.backbone)
+    ]
 
 
 def _check(model: "SetEncoder", layers: "list[LayerBodies]", choice: Choice) -> None:

@@ -5,6 +5,7 @@ A source is a folder in BEIR's layout, whose judgements say what is relevant; a 
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
@@ -21,8 +22,11 @@ from retrieval.training.negatives import Mined, Teacher, read_negatives
 __all__ = ["Example", "Sources", "TrainingData", "plain", "read_training_data"]
 
 _LISTS = ("pos", "neg", "pos_scores", "neg_scores")
-# What the three columns of triples are called by those who name them.
-_HEADERS = ({"query", "question", "anchor"}, {"positive", "pos"}, {"negative", "neg"})
+# What the three columns of triples are called by those who name them, as `query`, `positive_passage` and `"neg"`.
+_HEADERS = [
+    re.compile(rf"\W*({names})([ _-]?(text|passage|doc|document))?s?\W*", re.IGNORECASE)
+    for names in ("query|querie|question|anchor", "positive|pos", "negative|neg")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +307,7 @@ class _Reader:
 
 def _names_columns(fields: Sequence[str]) -> bool:
     """Whether a first line of three fields is a header, which is nothing to learn from."""
-    return all(field.strip().lower() in names for field, names in zip(fields, _HEADERS, strict=True))
+    return all(names.fullmatch(field) for field, names in zip(fields, _HEADERS, strict=True))
 
 
 def _are_numbers(values: object, count: int) -> bool:

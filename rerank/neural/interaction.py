@@ -35,16 +35,16 @@ class LayerBodies(NamedTuple):
     """The two parts of a layer: between them all blocks meet.
 
     Attributes:
-        seen: `marks` (m, H), the states that other passages attend to, to their keys and values (m, 2 H).
-        states: of all tokens of a block, see `_Layer`.
+        keys_values: `marks` (m, H), the states that other passages attend to, to their keys and values (m, 2 H).
+        states: those of a block's tokens to those that come of them, see `_Layer`.
     """
 
-    seen: Body
+    keys_values: Body
     states: Body
 
 
-class _Seen(nn.Module):
-    """What the others see of passages.
+class _KeysValues(nn.Module):
+    """Of one state of each passage what the others attend to.
 
     Args:
         attention: of a layer of transformers.
@@ -55,6 +55,7 @@ class _Seen(nn.Module):
         self.attention = attention
 
     def forward(self, features: Features) -> Tensor:
+        """(m, 2 H), of `marks` (m, H)."""
         marks = features["marks"]
         return torch.cat([self.attention.key(marks), self.attention.value(marks)], dim=1)
 
@@ -75,21 +76,21 @@ class _Layer(nn.Module):
         """(n, length, H), or (n, 1, H) of the last layer.
 
         Args:
-            features: `states` (n, length, H); `seen` (m, 2 H), keys and values of one state of each passage; `rows`
-                (n, w), where the passages of each passage's set stand among those; `there` (n, 1, 1, length + w), which
-                of its own tokens, and then of the others, are to be attended to.
+            features: `states` (n, length, H); `keys_values` (m, 2 H) of all passages, see `_KeysValues`; `rows` (n, w),
+                where the passages of each passage's set stand among those; `mask` (n, 1, 1, length + w), which of its
+                own tokens, and then of the others, are to be attended to.
         """
         states = features["states"]
         asking = states[:, :1] if self.is_last else states
-        keys, values = (part[features["rows"]] for part in features["seen"].chunk(2, dim=1))
-        return _through(self.layer, asking, states, features["there"], keys, values)
+        keys, values = (part[features["rows"]] for part in features["keys_values"].chunk(2, dim=1))
+        return _through(self.layer, asking, states, features["mask"], keys, values)
 
 
 def layers_of(backbone: Any) -> list[LayerBodies]:
     """All layers in their order, as modules."""
     layers = backbone.encoder.layer
     return [
-        LayerBodies(_Seen(layer.attention.self), _Layer(layer, is_last=number + 1 == len(layers)))
+        LayerBodies(_KeysValues(layer.attention.self), _Layer(layer, is_last=number + 1 == len(layers)))
         for number, layer in enumerate(layers)
     ]
 
@@ -111,7 +112,7 @@ def set_states(
     """
     neighbours = others([block["sets"] for block in blocks])
     states = [_embedded(backbone, block) for block in blocks]
-    theres = [
+    masks = [
         torch.cat([block["attention_mask"].bool(), there], dim=1)[:, None, None]
         for block, (_, there) in zip(blocks, neighbours, strict=True)
     ]
@@ -120,13 +121,13 @@ def set_states(
     for number, layer in enumerate(layers):
         marks = torch.cat([state[:, place] for state in states])
         if number == seen_by:
-            seen_states = marks
-        seen = layer.seen({"marks": marks})
+            seen = marks
+        keys_values = layer.keys_values({"marks": marks})
         states = [
-            layer.states({"states": state, "seen": seen, "rows": rows, "there": there})
-            for state, there, (rows, _) in zip(states, theres, neighbours, strict=True)
+            layer.states({"states": state, "keys_values": keys_values, "rows": rows, "mask": mask})
+            for state, mask, (rows, _) in zip(states, masks, neighbours, strict=True)
         ]
-    return States(torch.cat([state[:, 0] for state in states]).float(), seen_states.float())
+    return States(torch.cat([state[:, 0] for state in states]).float(), seen.float())
 
 
 def others(sets: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:

@@ -50,19 +50,8 @@ def test_the_benchmark_runs(tmp_path: Path) -> None:
     out, data = tmp_path / "figures.json", write_collection(tmp_path / "data", depth=14)
     model = write_cross_encoder(tmp_path / "cross")
     command = [sys.executable, "benchmarks/rerank.py", "--data", data, "--split", "small", "--model", model]
-    command += [
-        "--engines",
-        "torch-fp32,set-torch-fp32",
-        "--rounds",
-        "2",
-        "--queries",
-        "2",
-        "--depth",
-        "14",
-        "--threads",
-        "1",
-    ]
-    command += ["--quality", "--json", out]
+    settings = "--engines torch-fp32,set-torch-fp32 --rounds 2 --queries 2 --depth 14 --threads 1"
+    command += [*settings.split(), "--quality", "--json", out]
     done = subprocess.run(
         list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ
     )

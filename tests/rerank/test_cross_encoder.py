@@ -1,6 +1,7 @@
 """Scores come in the order of the pairs, whatever is batched, and by each runtime alike."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,27 @@ def test_half_precision_is_near(make_cross: Make, precision: str) -> None:
     exact = scorer(folder).scores(pairs)
     half = scorer(folder, precision=precision, runtime="torch").scores(pairs)
     assert 0 < np.abs(half - exact).max() < 0.1 * np.ptp(exact)
+
+
+def test_threads_share_a_scorer(make_cross: Make) -> None:
+    """Each gets the scores of its own passages, long ones among them, which are read in windows."""
+    made, query = scorer(make_cross(), max_length=16), "solar wind at night"
+    lists = [[" ".join(WORDS * (1 + (number + n) % 4)) for n in range(1 + number % 5)] for number in range(40)]
+    expected = [made.score_lists([query], [passages])[0] for passages in lists]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            scored = pool.map(lambda some: made.score_lists([query], [some])[0], lists)
+            for found, right in zip(scored, expected, strict=True):
+                np.testing.assert_allclose(found, right, atol=1e-5)
+
+
+def test_models_are_loaded_side_by_side(make_cross: Make) -> None:
+    """Though torch traces one at a time."""
+    pytest.importorskip("openvino")
+    folder = make_cross()
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: scorer(folder, runtime="openvino"), range(4)))
+    assert {one.card.runtime for one in made} == {"openvino"}
 
 
 def test_bfloat16_by_openvino_tells_passages_apart(make_cross: Make) -> None:

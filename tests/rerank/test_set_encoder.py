@@ -1,6 +1,7 @@
 """Sets of passages are scored as by themselves, whatever is batched, and large ones in parts."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ pytest.importorskip("transformers")
 from retrieval.encoders.runtimes.precision import cpu_has  # noqa: E402
 from retrieval.errors import InputError, ModelError  # noqa: E402
 from retrieval.rerank import set_bodies  # noqa: E402
+from retrieval.rerank.neural.interaction import layers_of  # noqa: E402
 from retrieval.rerank.neural.set_encoder import SetEncoder  # noqa: E402
 from retrieval.rerank.set_encoder import SetScorer  # noqa: E402
 from tests.rerank.making import WORDS, write_cross_encoder  # noqa: E402
@@ -60,8 +62,18 @@ def test_a_set_may_be_larger_than_any_batch(folder: Path) -> None:
     np.testing.assert_allclose(backwards, large, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["bert", "electra"])
-@pytest.mark.parametrize("tokens", [None, 40])
+def test_threads_share_a_scorer(folder: Path) -> None:
+    """Each gets the scores of its own set, though queries and passages are cut at different lengths."""
+    made, query = scorer(folder), " ".join(WORDS * 2)
+    lists = [many(30)[:n] for n in range(1, 31)]
+    expected = [made.scores(query, passages) for passages in lists]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            for found, right in zip(pool.map(lambda some: made.scores(query, some), lists), expected, strict=True):
+                np.testing.assert_array_equal(found, right)
+
+
+@pytest.mark.parametrize(("kind", "tokens"), [("bert", None), ("electra", 40)])
 def test_openvino_gives_the_same_scores(tmp_path: Path, kind: str, tokens: int | None) -> None:
     """Of sets in one block and in many, and of a passage alone; with a novelty head, which reads states in between."""
     pytest.importorskip("openvino")
@@ -82,10 +94,9 @@ def test_torch_runs_what_openvino_cannot_unless_that_was_asked_for(
     pytest.importorskip("openvino")
     if not cpu_has("bfloat16"):
         pytest.skip("this CPU has no bfloat16: torch runs the model")
-    layers = set_bodies._converted
     for reason, bodies in {
         "knows it not": lambda model, choice: {}["knows it not"],
-        "computes something else": lambda model, choice: [layers(model, choice)[place] for place in (1, 0, 2)],
+        "computes something else": lambda model, choice: [layers_of(model.backbone)[place] for place in (1, 0, 2)],
     }.items():
         monkeypatch.setattr(set_bodies, "_converted", bodies)
         if asked == "openvino":

@@ -154,7 +154,9 @@ def test_triples(tmp_path: Path) -> None:
         read_training_data(Sources(data=[path]))
 
 
-@pytest.mark.parametrize("header", ["query\tpositive\tnegative", "Anchor\tpos\tneg"])
+@pytest.mark.parametrize(
+    "header", ["query\tpositive\tnegative", "Anchor\tpos\tneg", '#"queries"\t"positive_passages"\tneg_doc']
+)
 def test_a_header_of_triples_is_no_triple(tmp_path: Path, header: str) -> None:
     """It stands in the first line, and there alone."""
     path = tmp_path / "triples.tsv"

@@ -14,7 +14,10 @@ _LOG = logging.getLogger("retrieval")
 T = TypeVar("T")
 
 Body = Callable[[Mapping[str, Any]], Any]
-"""Features, on the CPU or the model's device, to the states of their tokens: (n, length, H) float32, or more exact."""
+"""Features, on the CPU or the model's device, to what a model or a part of it makes of them, in float32, or more exact.
+
+Of an encoder these are the states of tokens, (n, length, H).
+"""
 
 # Features that say which tokens count in the end; no language model reads them.
 _NOT_READ = {"pooled"}

@@ -12,9 +12,12 @@ from retrieval.errors import ModelError
 
 __all__ = ["OpenVinoBody", "convert", "load_openvino", "without_reports"]
 
+# Torch traces one module at a time; and who imports a package without another must be the only one.
+_CONVERTING, _IMPORTING = threading.Lock(), threading.Lock()
+
 
 class OpenVinoBody:
-    """Features to the states of their tokens, by OpenVINO on the CPU, on as many threads as torch would use.
+    """Features to what a model makes of them, by OpenVINO on the CPU, on as many threads as torch would use.
 
     Args:
         model: of OpenVINO, from `convert` or a file.
@@ -30,6 +33,8 @@ class OpenVinoBody:
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "NUM_STREAMS": 1,
+            # A thread that is bound to a core waits for that one, whatever else runs there, while others stand idle.
+            "ENABLE_CPU_PINNING": False,
         }
         self._names = list(names)
         self._model = openvino.Core().compile_model(model, "CPU", settings)
@@ -37,7 +42,7 @@ class OpenVinoBody:
         self._own = threading.local()
 
     def __call__(self, features: Mapping[str, Any]) -> Any:
-        """(n, length, H) float32 on the CPU."""
+        """The model's first output, float32 on the CPU; of an encoder (n, length, H)."""
         import torch
 
         if not hasattr(self._own, "request"):
@@ -59,7 +64,7 @@ def convert(module: Any, example: Mapping[str, Any], name: str) -> Any:
     openvino = load_openvino()
     positional = Positional(module, list(example)).eval()
     try:
-        with warnings.catch_warnings(), torch.no_grad(), quiet():
+        with _CONVERTING, warnings.catch_warnings(), torch.no_grad(), quiet():
             # Of tracing, and of what transformers does while it is traced: nothing a caller can do about it.
             warnings.simplefilter("ignore")
             model = openvino.convert_model(positional, example_input=tuple(example.values()))
@@ -73,7 +78,7 @@ def convert(module: Any, example: Mapping[str, Any], name: str) -> Any:
 
 
 def load_openvino() -> Any:
-    """The package, which reports nothing."""
+    """The package; where nobody has imported it before, it reports nothing, see `without_reports`."""
     with without_reports():
         import openvino
         import openvino.tools.ovc.convert_impl
@@ -87,10 +92,11 @@ def without_reports() -> Iterator[None]:
     By it they tell Google Analytics of each import, conversion and quantisation, unless a user has declined.
     """
     name = "openvino_telemetry"
-    before = {name: sys.modules[name]} if name in sys.modules else {}
-    sys.modules[name] = None  # type: ignore[assignment]  # as Python marks what cannot be imported
-    try:
-        yield
-    finally:
-        del sys.modules[name]
-        sys.modules.update(before)
+    with _IMPORTING:
+        before = {name: sys.modules[name]} if name in sys.modules else {}
+        sys.modules[name] = None  # type: ignore[assignment]  # as Python marks what cannot be imported
+        try:
+            yield
+        finally:
+            del sys.modules[name]
+            sys.modules.update(before)

@@ -3,12 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, TypeVar
 
 from retrieval.encoders.runtimes.batching import longest_first, padded, token_batches
 from retrieval.streams import windows
 
-__all__ = ["Batching", "run_model", "tokenized_batches"]
+__all__ = ["TOKENIZING", "Batching", "run_model", "tokenized_batches"]
+
+TOKENIZING = Lock()
+"""Held by whoever tokenises: how texts are cut and padded is a state of a tokenizer, which threads may share."""
 
 Features = dict[str, Any]
 """What a tokenizer makes: tensors of (texts, length) by name, an attention mask among them, and whatever else."""
@@ -92,7 +96,8 @@ def tokenized_batches(
     chunks = list(windows(order, lambda place: length(texts[place]), _TOKENIZED_AT_ONCE, characters))
 
     def prepared(chunk: list[int]) -> list[tuple[list[int], Features]]:
-        found = tokenize([texts[place] for place in chunk])
+        with TOKENIZING:
+            found = tokenize([texts[place] for place in chunk])
         parts = _taken_apart(found, len(chunk), batching)
         return [([chunk[row] for row in rows], features) for rows, features in parts]
 
