@@ -39,6 +39,7 @@ from retrieval.beir_eval.datasets import Collection, load_collection
 from retrieval.beir_eval.measures import measure, parse_measures
 from retrieval.beir_eval.runs import Run, ranked
 from retrieval.cli.console import print_table
+from retrieval.errors import ModelError
 from retrieval.training.negatives import read_run
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "trec-dl-v1-pool"
@@ -89,16 +90,18 @@ def prepared_model(options: argparse.Namespace, work: Path) -> str:
     return str(work / "model")
 
 
-def prepared_sets(options: argparse.Namespace, work: Path, model: str) -> str | None:
-    """The folder of the set-encoder; None if no engine runs one."""
-    if not any(name.startswith(SET) for name in options.engines):
-        return None
-    if options.sets:
-        return str(options.sets)
+def prepared_sets(options: argparse.Namespace, work: Path, model: str) -> tuple[str, str | None]:
+    """The folder of the set-encoder, and why there is none, if the cross-encoder is of another shape."""
+    folder = str(options.sets or work / "sets")
+    if options.sets or not any(name.startswith(SET) for name in options.engines):
+        return folder, None
     from retrieval.rerank.neural.set_encoder import SetEncoder
 
-    SetEncoder.from_encoder(model, seed=options.seed).save(work / "sets")
-    return str(work / "sets")
+    try:
+        SetEncoder.from_encoder(model, seed=options.seed).save(folder)
+    except ModelError as error:
+        return folder, str(error)
+    return folder, None
 
 
 def drawn(options: argparse.Namespace, collection: Collection, run: Run, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -154,12 +157,12 @@ def run_all(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     path.write_bytes(orjson.dumps(asked))
     report: dict[str, Any] = {"pairs": sum(map(len, asked["lists"])), "engines": {}, "absent": {}}
     model = prepared_model(options, work)
-    given = {"model": model, "sets": prepared_sets(options, work, model), "threads": options.threads}
-    given |= {"cpu_time": options.cpu_time}
+    sets, no_sets = prepared_sets(options, work, model)
+    given = {"model": model, "sets": sets, "threads": options.threads, "cpu_time": options.cpu_time}
     workers: dict[str, Worker] = {}
     try:
         for name in options.engines:
-            if reason := missing(name):
+            if reason := missing(name) or (no_sets if name.startswith(SET) else None):
                 report["absent"][name] = reason
                 continue
             workers[name] = Worker("rerank_engines.py", options.threads, work, {"engine": name, **given})

@@ -33,13 +33,13 @@ def missing(name: str) -> str | None:
 class Engine:
     """One of ours, or sentence-transformers."""
 
-    def load(self, engine: str, model: str, sets: str | None, threads: int, cpu_time: bool) -> dict[str, Any]:
+    def load(self, engine: str, model: str, sets: str, threads: int, cpu_time: bool) -> dict[str, Any]:
         """Load the cross-encoder, or the set-encoder."""
         import torch
 
         torch.set_num_threads(threads)
         self.clock = time.process_time if cpu_time else time.perf_counter
-        self.is_peer, begun = engine == PEER, time.perf_counter()
+        self.is_peer, self.is_set, begun = engine == PEER, engine.startswith(SET), time.perf_counter()
         if self.is_peer:
             from sentence_transformers import CrossEncoder
 
@@ -48,8 +48,8 @@ class Engine:
             from retrieval.rerank.cross_encoder import PairScorer
             from retrieval.rerank.set_encoder import SetScorer
 
-            self.is_set = engine.startswith(SET)
-            self.model = (SetScorer if self.is_set else PairScorer)(sets if self.is_set else model, **ENGINES[engine])
+            scorer, folder = (SetScorer, sets) if self.is_set else (PairScorer, model)
+            self.model = scorer(folder, **ENGINES[engine])
         return {"load": time.perf_counter() - begun}
 
     def prepare(self, asked: str) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Engine:
         given = orjson.loads(Path(asked).read_bytes())
         self.queries, self.lists = given["queries"], given["lists"]
         begun, made = time.perf_counter(), {}
-        if not self.is_peer and not self.is_set and self.model.sample:
+        if not (self.is_peer or self.is_set) and self.model.sample:
             share = -(-self.model.sample // len(given["calibrating"]))
             lists = [passages[:share] for passages in given["calibrating"].values()]
             self.model.calibrate(list(given["calibrating"]), lists)

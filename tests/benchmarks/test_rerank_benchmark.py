@@ -69,6 +69,36 @@ def test_the_benchmark_runs(tmp_path: Path) -> None:
     assert "set-torch-fp32 takes" in done.stdout
 
 
+def test_a_model_that_no_set_encoder_can_be_made_of(tmp_path: Path) -> None:
+    """Is timed by the other engines, and those of set-encoders are told not to run, and why."""
+    import transformers
+
+    out, data = tmp_path / "figures.json", write_collection(tmp_path / "data")
+    model = write_cross_encoder(tmp_path / "cross")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model, model_input_names=["input_ids", "attention_mask"])
+    shape = {"dim": 16, "hidden_dim": 32, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 64, "num_labels": 1}
+    config = transformers.DistilBertConfig(vocab_size=len(tokenizer), **shape)
+    transformers.DistilBertForSequenceClassification(config).save_pretrained(tmp_path / "other")
+    tokenizer.save_pretrained(tmp_path / "other")
+    command = [
+        sys.executable,
+        "benchmarks/rerank.py",
+        "--data",
+        data,
+        "--split",
+        "small",
+        "--model",
+        tmp_path / "other",
+    ]
+    command += ["--engines", "torch-fp32,set-torch-fp32", "--rounds", "1", "--threads", "1", "--json", out]
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text())
+    assert set(report["engines"]) == {"sentence-transformers", "torch-fp32"}
+    assert "'distilbert'" in report["absent"]["set-torch-fp32"]
+    assert "set-torch-fp32 could not run: " in done.stdout
+
+
 def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
     """Is named, with those that are."""
     data = write_collection(tmp_path / "data")
