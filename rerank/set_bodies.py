@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from retrieval.encoders.runtimes.bodies import Body, check_near, instead_of_torch
+from retrieval.encoders.runtimes.openvino_body import OpenVinoBody, convert
 from retrieval.encoders.runtimes.precision import Choice
 
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ def _converted(model: "SetEncoder", choice: Choice) -> "list[LayerBodies]":
     }
 
     def body(module: Any, example: Mapping[str, Any]) -> Body:
-        from retrieval.encoders.runtimes.openvino_body import OpenVinoBody, convert
-
         return OpenVinoBody(convert(module, example, model.name), list(example), choice.floats)
 
     return [
