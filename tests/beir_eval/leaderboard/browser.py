@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +18,9 @@ _FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
     "--remote-debugging-pipe",
 )
+
+# The page scrolls smoothly otherwise, and where things stand would depend on the moment.
+_STILL = {"prefers-reduced-motion": "reduce"}
 
 
 class Browser:
@@ -33,6 +36,7 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self._prefer(_STILL)
 
     def call(self, method: str, **parameters: Any) -> Any:
         """The browser's answer; what it tells of meanwhile is noted."""
@@ -88,7 +92,11 @@ class Browser:
         """The size of the window, and which colours its user prefers."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = "dark" if dark else "light"
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self._prefer(_STILL | {"prefers-color-scheme": scheme})
+
+    def _prefer(self, given: Mapping[str, str]) -> None:
+        features = [{"name": name, "value": value} for name, value in given.items()]
+        self.call("Emulation.setEmulatedMedia", features=features)
 
     def picture(self) -> bytes:
         """The page as a PNG, as far down as it goes."""

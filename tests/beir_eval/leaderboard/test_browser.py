@@ -130,9 +130,9 @@ def test_imported_means_stand_in_the_table_and_nowhere_that_needs_queries(tmp_pa
         assert running.run("(document.querySelector('.scroll').scrollLeft = 60)") == 60
         assert running.run(gap) == before
         name = "document.querySelector('#scores thead .name')"
-        # Where the page stands, opened at a place further down, depends on when it was drawn.
-        running.run(f"{name}.scrollIntoView({{block: 'center', inline: 'nearest'}})")
-        at = f"(() => {{ const place = {name}.getBoundingClientRect(); "
+        # Where the page stands, opened at a place further down, depends on when it was drawn; within a script it stays.
+        at = f"(() => {{ {name}.scrollIntoView({{block: 'center', inline: 'nearest'}}); "
+        at += f"const place = {name}.getBoundingClientRect(); "
         at += "return document.elementFromPoint(place.right - 3, place.bottom - 12).closest('th') === "
         assert running.run(f"{at}{name}; }})()")
         assert "Imported as a mean" in running.run("document.querySelector('.note').textContent")
